@@ -22,6 +22,9 @@
 #
 #   docker run -p 8080:8080 -e ROOMRING_SERVER__LISTEN=0.0.0.0:8080 -e ROOMRING_AUTH__MODE=open … roomring
 #
+# Store: rooms are kept in /home/nonroot/data: give it a volume (`-v roomring:/home/nonroot/data`), or set
+# ROOMRING_STORE__KIND=memory to keep none.
+#
 # Stop: SIGTERM drains for at most server.shutdown_grace (30 s); give the runtime longer (`docker stop --time 40`).
 # Health: GET /health on the address for clients.
 

@@ -6,7 +6,8 @@
 //! clients ──► core 0: glommio executor ── pump ── ring (io_uring) ── Engine { home, owner, user, limiter }
 //! clients ──► core 1: the same …                     ▲ lanes: one bounded channel into each core, hops batched per turn ▼
 //!              …                                      core n
-//!                        service thread (tokio, current_thread): control address, token keys, certificates, traces
+//!      service thread (tokio, current_thread): control address, token keys, accounts, certificates, traces
+//!                     store threads: keeper, log, index
 //! ```
 //!
 //! - A **core** is a pinned thread with one glommio executor, one io_uring for its sockets and one [`engine::Engine`].
@@ -19,6 +20,8 @@
 //! - The **service thread** does all work off the message path. It never blocks a core, and a core never waits for it.
 //!   The control address reaches rooms and connections by calls ([`engine::call`]): inputs like any other, bounded per
 //!   turn. A publish by the server passes through the room's owner, as a member's does.
+//! - The **store** keeps what outlives memory and the process ([`store`]), on threads of its own, so that a slow disk never
+//!   stops a core.
 //!
 //! # Parts of an engine
 //!
@@ -39,7 +42,7 @@
 //! [`engine::store_port`]; both carry the [`engine::record`]. The user half keeps sessions in the store, the
 //! owner half created rooms with their members, roles, invites and receipts ([`engine::kept`]): the store decides, and the
 //! owner shows what it has decided. Requests and events use bounded lanes ([`io::service_lane`]). The simulation in
-//! `tests/` tests the engine's rules for link and store. The server has neither yet.
+//! `tests/` tests the engine's rules for link and store. The server has no link yet.
 //!
 //! # The path of one message
 //!
@@ -86,6 +89,7 @@
 //! | [`wire`] | bytes <-> values: frames, messages, handshake, forms, dialects, compression |
 //! | [`engine`] | one core's whole state, sans-IO and deterministic |
 //! | [`io`] | the only floor with glommio, io_uring, clocks, sockets |
+//! | [`store`] | the keeper, the log and the index of what is kept; beside `control` |
 //! | [`control`] | `/api`, `/stats`, `/metrics`, `/health`, `/ready`, the export of traces |
 //! | [`server`] | configuration, command line, boot, services, drain, doctor |
 //!
@@ -125,6 +129,9 @@
 //!   service thread renews ([`server::auth`]). A token that no key fits waits for the next set. Signature checks count
 //!   in the limits of connections and addresses. The permissions of tokens are kept beside the sessions, in tables that
 //!   are empty in mode `open`.
+//! - **Accounts** (`auth.mode = "accounts"`): the core reads the request in its lobby and counts its address; the service
+//!   ([`engine::account_port`], `server/accounts/`) asks the store, has the password hashed by a thread of its own, counts
+//!   wrong ones, and signs a token, which the cores verify as they verify any.
 //! - **Randomness and time** come into the engine as arguments: one seed gives one run. What clients see (ids, epochs)
 //!   comes from a cryptographic generator ([`engine::random`]). Hash tables of names from clients, and the placement of
 //!   names on cores, use keys derived from separate secrets of the process.

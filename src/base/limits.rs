@@ -8,7 +8,11 @@
 //! A number that only paces the work of one file stands in that file. Ranges and defaults of configuration keys stand
 //! beside the keys in `server::config`, limits of the control address's HTTP in `control`.
 
+mod store;
+
 use std::num::NonZeroU64;
+
+pub use self::store::*;
 
 // Paths of the data port.
 
@@ -304,7 +308,7 @@ pub const SIGN_IN_ADDRESS_TTL_MS: u64 = 30 * 86_400_000;
 pub const SIGN_IN_USERS_MAX: usize = 100_000;
 
 /// Requests about accounts of one core that wait for their answer; over it 503. As many as the thread that hashes does in
-/// two to three seconds.
+/// one to two seconds.
 pub const ACCOUNTS_WAITING_MAX: usize = 64;
 
 /// Passwords that wait to be hashed; over it 503.
@@ -397,77 +401,6 @@ pub const SERVICE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of one batch of events to a core; a larger event goes alone.
 pub const SERVICE_BATCH_BYTES_MAX: usize = 256 * 1024;
-
-// The embedded store.
-
-/// Changes in one group of the log.
-pub const GROUP_ENTRIES_MAX: usize = 1_000;
-
-/// Bytes of the changes in one group of the log; a larger change goes alone.
-pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Bytes of the changes that wait for the log before the store takes no more requests from the lanes.
-pub const KEEPER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Bytes of the changes that are in the log and not yet in the index; over it changes are refused `unavailable`.
-pub const UNAPPLIED_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Asks of the server's own parts that wait for the store; further ones are told that it is unavailable.
-pub const SERVER_ASKS_MAX: usize = 1_024;
-
-/// How long after a failure the store tries again to write, and tells others to wait.
-pub const STORE_RETRY_MS: u64 = 1_000;
-
-/// Bytes of one segment of the store's log, allocated ahead; a group that is larger gets a segment of its size.
-pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Bytes of one group in the store's log; a larger one is refused.
-pub const LOG_GROUP_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-// Created rooms.
-
-/// Bytes of a room's title.
-pub const TITLE_BYTES_MAX: usize = 256;
-
-/// Bytes of an invite's code. Those that the server makes have 32.
-pub const INVITE_BYTES_MAX: usize = 128;
-
-/// How long an invite is valid at most, in seconds.
-pub const INVITE_TTL_MAX_S: u64 = 30 * 86_400;
-
-/// How long an invite is valid if nobody says otherwise, in seconds.
-pub const INVITE_TTL_DEFAULT_S: u64 = 7 * 86_400;
-
-/// Lasting members of one room.
-pub const ROOM_MEMBERS_MAX: u64 = 100_000;
-
-/// Valid invites of one room.
-pub const ROOM_INVITES_MAX: usize = 1_000;
-
-/// Rooms of which one user is a lasting member.
-pub const USER_ROOMS_MAX: usize = 10_000;
-
-/// Dead letters that are kept; further ones are lost and counted.
-pub const DEAD_LETTERS_MAX: u64 = 1_000_000;
-
-// The state of the store.
-
-/// Users with receipts in one room; a further one is refused.
-pub const ROOM_RECEIPTS_MAX: u64 = 100_000;
-
-/// Sessions that a store without a disk keeps; over it the oldest go first.
-pub const MEMORY_SESSIONS_MAX: u64 = 100_000;
-
-/// How much later than allowed the state removes what has expired, so that a request whose time is a little behind that of
-/// the removal finds the same as before it.
-pub const EXPIRY_MARGIN_MS: u64 = 60_000;
-
-/// How long the state keeps the numbering of an idle room at least, and the name of a deleted one: longer than any publication
-/// of it is under way.
-pub const FORGET_AFTER_MS: u64 = 600_000;
-
-/// Each row of a table in memory, beside its key and value: their headers and its share of the tree.
-pub const TABLE_ROW_BYTES: usize = 160;
 
 // Calls of the control address.
 

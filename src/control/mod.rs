@@ -19,7 +19,9 @@ mod traces;
 mod watched;
 
 pub use self::api::{Api, ApiSettings, KEY_FIELD};
-pub use self::operations::{CallCores, ListedAccount, ManageAccounts, Managed, OperationError, OperationErrorCode};
+pub use self::operations::{
+    CallCores, ListedAccount, ManageAccounts, ManageDeadLetters, Managed, OperationError, OperationErrorCode,
+};
 pub use self::router::router;
 pub use self::serve::serve;
 pub use self::traces::{Exported, Exporter, TraceSettings, is_endpoint};

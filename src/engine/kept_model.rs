@@ -63,6 +63,7 @@ impl KeptModel {
     pub fn load(&self, room: RoomName) -> StoreEvent {
         let created = self.rooms.get(&room).map(ModelRoom::kept);
         StoreEvent::Loaded {
+            attempt: 0,
             room,
             stretch: Stretch { head: None, records: vec![] },
             first_seq: 1,

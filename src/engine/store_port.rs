@@ -11,6 +11,9 @@ pub enum StoreRequest {
     /// [`KEYS_PER_ROOM_MAX`](crate::base::limits::KEYS_PER_ROOM_MAX) keys of records published since `keys_since`. A
     /// room that the store does not know gets `epoch`, so that it has the same one after a restart.
     Load {
+        /// Comes back in the answer. The owner asks again where the answer is late; an answer of an attempt that is over says
+        /// where the room stood then, and does not count any more.
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// Maximum number of records.
@@ -43,11 +46,14 @@ pub enum StoreRequest {
     Page(PageRequest),
 }
 
-/// An event from the store of this machine. Answers for one room come in the order of its requests.
+/// An event from the store of this machine. Commits and failures of one room come in the order of its appends; what is read
+/// may come later than what was asked after it.
 #[derive(Debug)]
 pub enum StoreEvent {
     /// Answer to `StoreRequest::Load`.
     Loaded {
+        /// The request's.
+        attempt: u64,
         /// Which room.
         room: RoomName,
         /// The records that the store holds.

@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use super::operate::RemoteCommand;
 use super::operate::command::{
     AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
-    ControlArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs,
-    RoomsArgs,
+    ControlArgs, DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs,
+    DrainArgs, HistoryArgs, KickArgs, MembersArgs, OperatorCommand, PublishArgs, RoomsArgs,
 };
+use super::store_tools::StoreCommand;
 
 /// The task of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Action {
     },
     /// Sign a token.
     Token(TokenRequest),
+    /// Work on a data directory.
+    Store(StoreCommand),
     /// Send a request to a running server.
     Operate(Box<RemoteCommand>),
 }
@@ -80,6 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(CommandArgs::PrintConfig(own)) => (Action::PrintConfig, own),
         Some(CommandArgs::Doctor { sources, json }) => (Action::Doctor { json }, sources),
         Some(CommandArgs::Token { sources, token }) => (Action::Token(token), sources),
+        Some(CommandArgs::Store { ask }) => ask.split(),
         Some(CommandArgs::Rooms(operated)) => operated.split(),
         Some(CommandArgs::Connections(operated)) => operated.split(),
         Some(CommandArgs::Members(operated)) => operated.split(),
@@ -93,6 +97,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             AccountCommandArgs::Lock(operated) => operated.split(),
             AccountCommandArgs::Unlock(operated) => operated.split(),
             AccountCommandArgs::Reset(operated) => operated.split(),
+        },
+        Some(CommandArgs::DeadLetters { ask }) => match ask {
+            DeadLetterCommandArgs::List(operated) => operated.split(),
+            DeadLetterCommandArgs::Show(operated) => operated.split(),
+            DeadLetterCommandArgs::Replay(operated) => operated.split(),
+            DeadLetterCommandArgs::Drop(operated) => operated.split(),
         },
         Some(CommandArgs::Drain(operated)) => operated.split(),
     };
@@ -147,6 +157,11 @@ enum CommandArgs {
         #[command(flatten)]
         token: TokenRequest,
     },
+    /// Work on the data directory of a server that does not run (store.kind = "embedded")
+    Store {
+        #[command(subcommand)]
+        ask: StoreCommandArgs,
+    },
     /// List the rooms of a running server, or its busiest rooms
     Rooms(Operated<RoomsArgs>),
     /// List the connections of a running server, or its slowest consumers
@@ -166,8 +181,66 @@ enum CommandArgs {
         #[command(subcommand)]
         ask: AccountCommandArgs,
     },
+    /// List, publish again or drop messages that a running server has acknowledged and could not store
+    DeadLetters {
+        #[command(subcommand)]
+        ask: DeadLetterCommandArgs,
+    },
     /// Drain a running server: close its connections gradually, then exit, as on SIGTERM
     Drain(Operated<DrainArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommandArgs {
+    /// Check the log and the index, and change nothing; exits 1 if the store is damaged, 2 if it cannot be checked
+    Check {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Write the report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write rooms, accounts and dead letters as JSON lines
+    ///
+    /// The lines hold the password hashes of accounts. They hold no sessions, and not the key that signs the tokens of
+    /// accounts: after an import into another directory, users sign in again.
+    Export {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Export only this room, without accounts and dead letters; repeat for more rooms
+        #[arg(long = "room", value_name = "NAME")]
+        rooms: Vec<String>,
+        /// File to write, which must not exist; standard output by default
+        file: Option<PathBuf>,
+    },
+    /// Read rooms, accounts and dead letters that were exported
+    ///
+    /// A room or an account that exists already is an error, and then nothing is imported. Rooms keep their epochs and numbers,
+    /// so that clients recover across the import.
+    Import {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Give every room another epoch: needed if its server went on after the export, so that numbers were given that the
+        /// export does not have
+        #[arg(long)]
+        new_epochs: bool,
+        /// File to read; standard input by default
+        file: Option<PathBuf>,
+    },
+}
+
+impl StoreCommandArgs {
+    fn split(self) -> (Action, SourceArgs) {
+        match self {
+            StoreCommandArgs::Check { sources, json } => (Action::Store(StoreCommand::Check { json }), sources),
+            StoreCommandArgs::Export { sources, rooms, file } => {
+                (Action::Store(StoreCommand::Export { rooms, file }), sources)
+            }
+            StoreCommandArgs::Import { sources, new_epochs, file } => {
+                (Action::Store(StoreCommand::Import { new_epochs, file }), sources)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,6 +255,18 @@ enum AccountCommandArgs {
     Unlock(Operated<AccountUnlockArgs>),
     /// Give an account another password; reads it from standard input, and generates and prints one if that is empty
     Reset(Operated<AccountResetArgs>),
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLetterCommandArgs {
+    /// List dead letters, oldest first
+    List(Operated<DeadLetterListArgs>),
+    /// Show a dead letter with its data
+    Show(Operated<DeadLetterShowArgs>),
+    /// Publish a dead letter as a new message of its room, from its publisher, and drop it
+    Replay(Operated<DeadLetterReplayArgs>),
+    /// Drop a dead letter; its message is lost
+    Drop(Operated<DeadLetterDropArgs>),
 }
 
 /// A command that sends a request to the control address of a running server.
@@ -249,6 +334,15 @@ mod tests {
         );
         assert_eq!(parse_line("print-config"), request(Action::PrintConfig, None, &[]));
         assert_eq!(parse_line("doctor"), request(Action::Doctor { json: false }, None, &[]));
+        assert_eq!(
+            parse_line("--set a.b=1 store check --json --config x"),
+            request(Action::Store(StoreCommand::Check { json: true }), Some("x"), &["a.b=1"])
+        );
+        let (rooms, file) = (vec!["a".to_owned(), "b".to_owned()], Some(PathBuf::from("out")));
+        let export = StoreCommand::Export { rooms, file: file.clone() };
+        assert_eq!(parse_line("store export --room a out --room=b"), request(Action::Store(export), None, &[]));
+        let import = StoreCommand::Import { new_epochs: true, file: None };
+        assert_eq!(parse_line("store import --new-epochs"), request(Action::Store(import), None, &[]));
         assert_eq!(
             parse_line("--config=x doctor --json --set a.b=1"),
             request(Action::Doctor { json: true }, Some("x"), &["a.b=1"])

@@ -8,6 +8,7 @@ pub mod auth;
 mod boot;
 pub mod config;
 mod cores;
+mod dead_letters;
 mod doctor;
 pub mod drain;
 mod file;
@@ -18,6 +19,8 @@ mod operate;
 mod reload;
 mod services;
 mod signals;
+mod store_rules;
+mod store_tools;
 mod supervisor;
 mod tls;
 mod token;
@@ -36,6 +39,7 @@ use self::config::origin::{Mistake, Severity};
 use self::config::{Config, print};
 use self::doctor::Diagnosis;
 use self::operate::{OperateError, RemoteCommand};
+use self::store_tools::StoreOutcome;
 use crate::io::clock;
 
 /// Failed while running.
@@ -98,9 +102,31 @@ fn run(request: Invocation) -> ExitCode {
         (Action::Doctor { json }, Ok(plan)) if mistakes.is_empty() => {
             print_report(&doctor::run(&config, &plan, &machine, json))
         }
-        (Action::CheckConfig | Action::Serve | Action::Doctor { .. } | Action::Token(_) | Action::Operate(_), _) => {
-            refuse(&mistakes)
-        }
+        (Action::Store(command), Ok(plan)) if mistakes.is_empty() => match store_tools::run(&command, &plan) {
+            StoreOutcome::Done(text) => print(&text),
+            StoreOutcome::Damaged(text) => {
+                print(&text);
+                ExitCode::from(FAILED)
+            }
+            StoreOutcome::Written => ExitCode::SUCCESS,
+            StoreOutcome::Failed(sentence) => {
+                complain(format_args!("roomring: {sentence}"));
+                ExitCode::from(FAILED)
+            }
+            StoreOutcome::Refused(sentence) => {
+                complain(format_args!("roomring: {sentence}"));
+                ExitCode::from(USAGE)
+            }
+        },
+        (
+            Action::CheckConfig
+            | Action::Serve
+            | Action::Doctor { .. }
+            | Action::Token(_)
+            | Action::Operate(_)
+            | Action::Store(_),
+            _,
+        ) => refuse(&mistakes),
     }
 }
 

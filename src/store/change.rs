@@ -12,6 +12,9 @@ use crate::engine::kept::KeptAsk;
 use crate::engine::record::Record;
 
 mod asks;
+mod imports;
+
+pub use imports::ImportStep;
 
 /// One change. Everything that its effect depends on is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub enum Change {
     },
     /// A request that is not a read ([`KeptAsk::is_read`]).
     Ask(KeptAsk),
+    /// A step of bringing in a room from an export. The room appears as a whole with [`ImportStep::Finish`].
+    Import(ImportStep),
     /// Forget a room of which nothing is held but its numbering, after its `numbering_ttl`; what is left beside goes with it.
     /// A room that has changed meanwhile stays.
     Forget {
@@ -89,6 +94,10 @@ impl Change {
                 out.u8(ASK);
                 asks::write(out, ask);
             }
+            Change::Import(step) => {
+                out.u8(IMPORT);
+                imports::write(out, step);
+            }
             Change::Forget { room, id, seq, used_at } => {
                 out.u8(FORGET);
                 out.text(room);
@@ -111,7 +120,7 @@ impl Change {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Change, DecodeError> {
-        match from.choice("kind of change", |byte| (BEGIN..=FORGET).contains(&byte).then_some(byte))? {
+        match from.choice("kind of change", |byte| (BEGIN..=IMPORT).contains(&byte).then_some(byte))? {
             BEGIN => Ok(Change::Begin { boot: from.u64("a boot's number")?, is_behind: from.flag("a boot's flag")? }),
             END => Ok(Change::End),
             OPEN => {
@@ -124,6 +133,7 @@ impl Change {
                 Ok(Change::Append { room, epoch, record: read_record(from, seq)? })
             }
             ASK => Ok(Change::Ask(asks::read(from)?)),
+            IMPORT => Ok(Change::Import(imports::read(from)?)),
             _ => Ok(Change::Forget {
                 room: from.room("a forgotten room")?,
                 id: from.u64("a forgotten room's id")?,
@@ -141,6 +151,7 @@ const OPEN: u8 = 3;
 const APPEND: u8 = 4;
 const ASK: u8 = 5;
 const FORGET: u8 = 6;
+const IMPORT: u8 = 7;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,12 @@ pub struct StoreFigures {
     pub conflicts: Counter,
     /// Rows that were removed because they have expired or are too many.
     pub swept: Counter,
+    /// Dead letters that are kept.
+    pub dead_letters: Counter,
+    /// Dead letters that were kept since the start.
+    pub dead_letters_added: Counter,
+    /// Dead letters that were lost, because too many are kept.
+    pub dead_letters_lost: Counter,
     breaker: AtomicU8,
     log_fault: Mutex<Option<String>>,
     index_fault: Mutex<Option<String>>,

@@ -48,6 +48,8 @@ pub enum Ack {
 /// [`StoreRequest::Load`](crate::engine::store_port::StoreRequest::Load).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
+    /// Comes back in the answer.
+    pub attempt: u64,
     /// Which room.
     pub room: RoomName,
     /// Most records.

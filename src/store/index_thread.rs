@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::Change;
 use super::figures::StoreFigures;
-use super::group::{Ack, Asker, Entry, Group, Load, Read};
+use super::group::{Ack, Asker, Entry, Load, Read};
 use super::keeper::{Commit, ToIndex};
 use super::messages::Report;
 use super::reopen::Reopen;
@@ -24,16 +24,19 @@ use super::tables::rows::Tables;
 use crate::base::ids::CoreId;
 use crate::base::limits::STORE_RETRY_MS;
 use crate::base::time::Now;
-use crate::engine::kept::{DeadLetter, DeadLetterAsk, KeptAnswer, KeptAsk};
+use crate::engine::kept::{DeadLetter, DeadLetterAsk, DeadLetterDone, KeptAnswer, KeptAsk};
 use crate::engine::record::{PageAnswer, PageRequest};
 use crate::engine::store_port::StoreEvent;
 use crate::io::clock;
 
 /// How often rows that have expired are looked for.
-const SWEEP_MS: u64 = 100;
+const SWEEP_MS: u64 = 250;
 
 /// Rows that one sweep looks at, beside twice as many as changes were carried out since the last.
 const SWEEP_ROWS: usize = 256;
+
+/// Changes of the groups that are carried out together.
+const BATCH_ENTRIES: usize = 4_096;
 
 /// How often the tables are made durable. The log keeps what is younger.
 const PERSIST_MS: u64 = 5_000;
@@ -93,7 +96,9 @@ impl<T: Tables> IndexThread<T> {
     pub fn new(parts: IndexParts<T>) -> Self {
         let IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures } = parts;
         let (state, due, now) = (Some(state), Due::default(), Now { mono_us: 0, unix_ms: 0 });
-        Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due, now }
+        let mut thread = Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due, now };
+        thread.note_dead_letters();
+        thread
     }
 
     /// Works until the keeper has ended, then makes everything durable.
@@ -109,11 +114,11 @@ impl<T: Tables> IndexThread<T> {
         self.persist();
     }
 
-    /// Does one thing that the keeper wants.
+    /// Does what the keeper wants; a group together with those that wait behind it in the inbox.
     pub fn carry_out(&mut self, now: Now, to: ToIndex) {
         self.now = now;
         match to {
-            ToIndex::Apply(commit) => self.apply(commit),
+            ToIndex::Apply(commit) => self.apply_with_following(commit),
             ToIndex::Read(read) => self.read(read),
         }
     }
@@ -129,10 +134,38 @@ impl<T: Tables> IndexThread<T> {
         let _ = self.reports.send(report);
     }
 
-    fn apply(&mut self, Commit { number, group }: Commit) {
+    /// Carries out a group, and those that wait behind it, as one batch: when the index is behind, that is what lets it catch
+    /// up.
+    fn apply_with_following(&mut self, first: Commit) {
+        let mut entries = first.group.entries.len();
+        let mut commits = vec![first];
+        let mut next = None;
+        while entries < BATCH_ENTRIES {
+            match self.inbox.try_recv() {
+                Ok(ToIndex::Apply(commit)) => {
+                    entries += commit.group.entries.len();
+                    commits.push(commit);
+                }
+                Ok(ToIndex::Read(read)) => {
+                    next = Some(read);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.apply(&commits);
+        if let Some(read) = next {
+            self.read(read);
+        }
+    }
+
+    fn apply(&mut self, commits: &[Commit]) {
+        let number = commits.last().map_or(0, |last| last.number);
+        let entries = || commits.iter().flat_map(|commit| &commit.group.entries);
         let outcomes = match &mut self.state {
+            // Carried out when the state was opened again.
             Some(state) if state.applied() >= number => None,
-            Some(state) => match state.apply(number, group.entries.iter().map(|entry| &entry.change)) {
+            Some(state) => match state.apply(number, entries().map(|entry| &entry.change)) {
                 Ok(outcomes) => Some(outcomes),
                 Err(error) => {
                     self.fail(&error);
@@ -141,17 +174,46 @@ impl<T: Tables> IndexThread<T> {
             },
             None => None,
         };
-        self.due.changes += group.entries.len();
+        self.due.changes += entries().count();
         match outcomes {
-            Some(outcomes) => self.tell_outcomes(&group, outcomes),
-            // It will be carried out from the log, or was; nobody can say with which outcome.
-            None => self.tell_unavailable(&group),
+            Some(outcomes) => {
+                self.note_outcomes(&outcomes);
+                self.tell_outcomes(entries(), outcomes);
+            }
+            // They will be carried out from the log, or were; nobody can say with which outcome.
+            None => self.tell_unavailable(entries()),
         }
-        self.report(Report::Applied);
+        commits.iter().for_each(|_| self.report(Report::Applied));
     }
 
-    fn tell_outcomes(&self, group: &Group, outcomes: Vec<Outcome>) {
-        for (Entry { change, ack }, outcome) in group.entries.iter().zip(outcomes) {
+    /// Counts the dead letters that a group has added or dropped.
+    fn note_outcomes(&mut self, outcomes: &[Outcome]) {
+        let dones = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Answer(KeptAnswer::DeadLetter(done)) => Some(done),
+            _ => None,
+        });
+        let mut have_changed = false;
+        for done in dones {
+            have_changed = true;
+            match done {
+                DeadLetterDone::Added(Some(_)) => self.figures.dead_letters_added.add(1),
+                DeadLetterDone::Added(None) => self.figures.dead_letters_lost.add(1),
+                _ => {}
+            }
+        }
+        if have_changed {
+            self.note_dead_letters();
+        }
+    }
+
+    fn note_dead_letters(&mut self) {
+        if let Some(count) = self.try_read(State::dead_letters) {
+            self.figures.dead_letters.set(count);
+        }
+    }
+
+    fn tell_outcomes<'a>(&self, entries: impl Iterator<Item = &'a Entry>, outcomes: Vec<Outcome>) {
+        for (Entry { change, ack }, outcome) in entries.zip(outcomes) {
             match (outcome, ack) {
                 (Outcome::Answer(answer), Ack::Ask { from, token }) => self.answer(*from, *token, answer),
                 (Outcome::Skipped(skipped), _) => self.note_skipped(change, skipped),
@@ -160,8 +222,8 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn tell_unavailable(&self, group: &Group) {
-        for Entry { ack, .. } in &group.entries {
+    fn tell_unavailable<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
+        for Entry { ack, .. } in entries {
             if let Ack::Ask { from, token } = ack {
                 self.answer(*from, *token, unavailable());
             }
@@ -173,7 +235,7 @@ impl<T: Tables> IndexThread<T> {
         let Change::Append { room, epoch, record } = change else { return };
         let reason = match skipped {
             // Given again after a failure, or published while the room was being deleted.
-            Skipped::KeptAlready { .. } | Skipped::Deleted => return,
+            Skipped::KeptAlready { .. } | Skipped::Deleted | Skipped::Exists | Skipped::NotImported => return,
             Skipped::Gap { head } => format!("messages before {} are missing; the room ends at {head}", record.seq),
             Skipped::OtherEpoch { epoch } => format!("the room has the numbering {epoch}"),
         };
@@ -203,6 +265,11 @@ impl<T: Tables> IndexThread<T> {
     }
 
     fn read(&mut self, read: Read) {
+        self.perform(read);
+        self.report(Report::Read);
+    }
+
+    fn perform(&mut self, read: Read) {
         match read {
             Read::Load { core, load, is_opened } => self.load(core, load, is_opened),
             Read::Page { core, request } => self.page(core, request),
@@ -227,8 +294,8 @@ impl<T: Tables> IndexThread<T> {
         }
         let loaded = self.try_read(|state| state.load(&load.room, load.count, load.keys_since));
         if let Some(Loaded { stretch, first_seq, keys, created }) = loaded {
-            let room = load.room;
-            self.report(Report::Event(core, StoreEvent::Loaded { room, stretch, first_seq, keys, created }));
+            let Load { attempt, room, .. } = load;
+            self.report(Report::Event(core, StoreEvent::Loaded { attempt, room, stretch, first_seq, keys, created }));
         }
     }
 
@@ -321,6 +388,7 @@ impl<T: Tables> IndexThread<T> {
         match self.reopen.reopen(&self.rules) {
             Ok(state) => {
                 self.state = Some(state);
+                self.note_dead_letters();
                 self.figures.set_index_fault(None);
                 tracing::info!("the store's index works again");
             }

@@ -17,7 +17,7 @@
 //! # Bounds
 //!
 //! Changes that wait here are bounded by [`KEEPER_QUEUE_BYTES_MAX`]: over it [`Keeper::takes_requests`] says no, the lanes
-//! fill, and owners refuse. Groups that the index has not carried out are bounded by [`UNAPPLIED_BYTES_MAX`]: over it changes
+//! fill, and owners refuse. So are reads ([`READS_WAITING_MAX`]), of which the index is given a few at a time. Groups that the index has not carried out are bounded by [`UNAPPLIED_BYTES_MAX`]: over it changes
 //! are refused as if the log had failed, without a word to the breaker.
 
 mod output;
@@ -33,7 +33,8 @@ use super::group::{Ack, Asker, Entry, Group, Load, Read};
 use crate::base::breaker::{Breaker, BreakerState};
 use crate::base::ids::{CoreId, Epoch, RoomName, Seq};
 use crate::base::limits::{
-    GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, KEEPER_QUEUE_BYTES_MAX, STORE_RETRY_MS, UNAPPLIED_BYTES_MAX,
+    GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, KEEPER_QUEUE_BYTES_MAX, READS_AT_ONCE_MAX, READS_WAITING_MAX, STORE_RETRY_MS,
+    UNAPPLIED_BYTES_MAX,
 };
 use crate::base::time::Now;
 use crate::engine::kept::{KeptAnswer, KeptAsk};
@@ -55,6 +56,8 @@ pub struct Keeper {
     last_commit: u64,
     /// Reads, each with the number of the last entry that it must see.
     reads: VecDeque<(u64, Read)>,
+    /// Reads that the index has been given and has not done.
+    reading: usize,
     /// Rooms whose appends have failed, with the attempt: see the module's description.
     failed: HashMap<RoomName, u64>,
     breaker: Breaker,
@@ -77,6 +80,7 @@ impl Keeper {
             in_log: None,
             last_commit,
             reads: VecDeque::new(),
+            reading: 0,
             failed: HashMap::default(),
             breaker: Breaker::new(1, STORE_RETRY_MS),
             unapplied: VecDeque::new(),
@@ -88,17 +92,17 @@ impl Keeper {
     /// Whether more requests should be taken from the lanes.
     #[must_use]
     pub fn takes_requests(&self) -> bool {
-        self.queue_bytes < KEEPER_QUEUE_BYTES_MAX
+        self.queue_bytes < KEEPER_QUEUE_BYTES_MAX && self.reads.len() < READS_WAITING_MAX
     }
 
     /// Handles the requests of a core, in order.
     pub fn handle_requests(&mut self, now: Now, core: CoreId, requests: Vec<StoreRequest>, output: &mut KeeperOutput) {
         for request in requests {
             match request {
-                StoreRequest::Load { room, count, keys_since, epoch } => {
+                StoreRequest::Load { attempt, room, count, keys_since, epoch } => {
                     // The owner has heard of a failure before it asks where the room stands.
                     self.failed.remove(&room);
-                    let load = Load { room, count, keys_since, epoch };
+                    let load = Load { attempt, room, count, keys_since, epoch };
                     self.read(Read::Load { core, load, is_opened: false });
                 }
                 StoreRequest::Page(request) => self.read(Read::Page { core, request }),
@@ -188,6 +192,12 @@ impl Keeper {
         self.go_on(output);
     }
 
+    /// The index has done a read.
+    pub fn handle_read(&mut self, output: &mut KeeperOutput) {
+        self.reading -= 1;
+        self.go_on(output);
+    }
+
     /// Time has passed: lets a trial through, if it is time.
     pub fn tick(&mut self, now: Now, output: &mut KeeperOutput) {
         if self.breaker.state() != BreakerState::Closed
@@ -217,7 +227,11 @@ impl Keeper {
     /// Whether nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.in_log.is_none() && self.queue.is_empty() && self.reads.is_empty() && self.unapplied.is_empty()
+        self.in_log.is_none()
+            && self.queue.is_empty()
+            && self.reads.is_empty()
+            && self.reading == 0
+            && self.unapplied.is_empty()
     }
 
     /// Whether changes are kept now.
@@ -252,7 +266,8 @@ impl Keeper {
             Some((group, last)) if !group.entries.is_empty() => last + 1 - group.entries.len() as u64,
             _ => self.queue.front().map_or(self.next_number, |(number, _)| *number),
         };
-        while self.reads.front().is_some_and(|(sees, _)| *sees < first_pending) {
+        while self.reading < READS_AT_ONCE_MAX && self.reads.front().is_some_and(|(sees, _)| *sees < first_pending) {
+            self.reading += 1;
             output.index.extend(self.reads.pop_front().map(|(_, read)| ToIndex::Read(read)));
         }
     }
@@ -303,6 +318,7 @@ impl Keeper {
         output.index.push(ToIndex::Apply(Commit { number: self.last_commit, group: group.clone() }));
         for Entry { ack, .. } in &group.entries {
             if let Ack::Open { core, load } = ack {
+                self.reading += 1;
                 output.index.push(ToIndex::Read(Read::Load { core: *core, load: load.clone(), is_opened: true }));
             }
         }

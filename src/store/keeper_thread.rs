@@ -131,6 +131,7 @@ pub fn hear(now: Now, report: Report, keeper: &mut Keeper, output: &mut KeeperOu
     match report {
         Report::Logged { is_kept } => keeper.handle_logged(now, is_kept, output),
         Report::Applied => keeper.handle_applied(output),
+        Report::Read => keeper.handle_read(output),
         Report::NeedsOpen(core, load) => keeper.handle_needs_open(now, core, load, output),
         Report::Change(change) => keeper.handle_change(now, change, output),
         Report::Event(core, event) => output.events.push((core, event)),

@@ -24,6 +24,8 @@ pub enum Report {
     },
     /// The index has carried out a group.
     Applied,
+    /// The index has done a read: what it found has been reported.
+    Read,
     /// A room must be opened in the log before it is loaded.
     NeedsOpen(CoreId, Load),
     /// A change that nobody waits for.

@@ -14,17 +14,20 @@
 //! - What is asked and changes nothing is read from the state, once everything that the same core had asked before is in it.
 
 pub mod change;
+pub mod check;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
 pub mod figures;
 pub mod group;
+pub mod index_copy;
 pub mod index_thread;
 pub mod keeper;
 pub mod keeper_thread;
 pub mod log;
 pub mod log_thread;
 pub mod messages;
+pub mod open;
 #[cfg(test)]
 #[path = "../../tests/support/random.rs"]
 #[allow(clippy::duplicate_mod, reason = "all tests share it, and those of another floor cannot import it from here")]
@@ -33,3 +36,4 @@ pub mod reopen;
 pub mod state;
 pub mod tables;
 pub mod threads;
+pub mod transfer;

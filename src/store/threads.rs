@@ -1,6 +1,6 @@
 //! The threads of a store: opened, connected to the cores, started, ended. Decides nothing that they do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
@@ -13,15 +13,14 @@ use super::figures::StoreFigures;
 use super::index_thread::{IndexParts, IndexThread};
 use super::keeper::{Keeper, ToIndex};
 use super::keeper_thread::{self, Inlets, Outlets, ServerAsk, StoreHandle, StoreLanes};
-use super::log::directory::{DirectoryError, take_directory};
-use super::log::error::LogError;
 use super::log::lock::DirectoryLock;
 use super::log::real::RealDisk;
-use super::log::writer::{Log, Options};
+use super::log::writer::Log;
 use super::log_thread::LogThread;
 use super::messages::{LogJob, Report};
-use super::reopen::{Reopen, ReopenDisk, ReopenError, ReopenNothing, catch_up, open_state};
-use super::state::{Rules, Setup, State, StateError};
+use super::open::{INDEX, OpenedStore, StoreError};
+use super::reopen::{Reopen, ReopenDisk, ReopenNothing};
+use super::state::{Rules, Setup, State};
 use super::tables::disk::DiskTables;
 use super::tables::memory::MemoryTables;
 use super::tables::rows::Tables;
@@ -29,51 +28,6 @@ use crate::engine::store_port::{StoreEvent, StoreRequest};
 use crate::io::clock;
 use crate::io::service_lane::{CoreEnd, service_lanes};
 use crate::io::wake::Wake;
-
-/// A store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Its directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// Its log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// Its index.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// Its index, from the log.
-    #[error(transparent)]
-    Reopen(#[from] ReopenError),
-    /// The log has lost groups that the index has carried out.
-    #[error("{} ends with group {newest}, but the index has carried out group {applied}: the log's end is damaged or gone", log.display())]
-    Behind {
-        /// The directory of the log.
-        log: PathBuf,
-        /// The log's last group.
-        newest: u64,
-        /// The index's.
-        applied: u64,
-    },
-    /// The index cannot be made again.
-    #[error("{damage}; the log no longer holds what it needs to make the index again, so restore {} from a backup", path.display())]
-    NoReplay {
-        /// The store's directory.
-        path: PathBuf,
-        /// What is wrong with the index.
-        damage: StateError,
-    },
-    /// Something of the system.
-    #[error("cannot {action} {}: {reason}", path.display())]
-    Io {
-        /// What.
-        action: &'static str,
-        /// Of which file.
-        path: PathBuf,
-        /// Why.
-        reason: std::io::Error,
-    },
-}
 
 /// The parts that only an embedded store has.
 struct OnDisk {
@@ -110,45 +64,12 @@ impl PreparedStore {
     /// # Errors
     /// The directory cannot be used, or what is in it is damaged.
     pub fn open(path: &Path, is_behind: bool, rules: Rules) -> Result<Self, StoreError> {
-        let lock = take_directory(path)?;
-        let log_path = path.join("log");
-        make_directory(&log_path)?;
-        let mut salt = [0; 8];
-        getrandom::fill(&mut salt).map_err(|error| StoreError::Io {
-            action: "get random numbers for",
-            path: log_path.clone(),
-            reason: std::io::Error::other(error.to_string()),
-        })?;
-        let (log, found) = Log::open(RealDisk::new(&log_path), Options::new(u64::from_le_bytes(salt)))?;
-        if let Some((file, tail)) = &found.torn {
-            tracing::info!(file, ?tail, "removed the unfinished end of the log, which was never acknowledged");
-        }
-        let setup = Setup::with_records(clock::now().unix_ms);
-        let index_path = path.join("index");
-        let mut state = match open_state(&index_path, setup, &rules) {
-            Err(damage) if damage.is_damage() => {
-                if found.oldest > 1 {
-                    return Err(StoreError::NoReplay { path: path.to_owned(), damage });
-                }
-                tracing::warn!(error = %damage, "making the index again from the log");
-                remove_directory(&index_path)?;
-                open_state(&index_path, setup, &rules)?
-            }
-            opened => opened?,
-        };
-        if state.applied() > found.newest {
-            return Err(StoreError::Behind { log: log_path, newest: found.newest, applied: state.applied() });
-        }
-        let mut groups = log.groups(state.applied())?;
-        let groups = catch_up(&mut state, &mut groups)?;
-        if groups > 0 {
-            tracing::info!(groups, "carried out what the log had and the index lacked");
-        }
+        let OpenedStore { log, state, newest, setup, lock } = OpenedStore::open(path, &rules)?;
         let (send_jobs, jobs) = unbounded();
-        let reopen = ReopenDisk { path: index_path, setup, log: send_jobs.clone() };
+        let reopen = ReopenDisk { path: path.join(INDEX), setup, log: send_jobs.clone() };
         let boot = state.boot()? + 1;
         let disk = OnDisk { log, jobs, send_jobs, lock };
-        Ok(Self::of(AnyState::Disk(state, reopen), Some(disk), is_behind, (boot, found.newest), rules))
+        Ok(Self::of(AnyState::Disk(state, reopen), Some(disk), is_behind, (boot, newest), rules))
     }
 
     /// A store that ends with the process and keeps no publications.
@@ -257,7 +178,9 @@ impl IndexSeat {
     fn spawn<T: Tables + Send + 'static>(self, state: State<T>, reopen: Box<dyn Reopen<T>>) -> JoinHandle<()> {
         let IndexSeat { boot, inbox, rules, new_rules, reports, checkpoint, figures } = self;
         let parts = IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures };
-        spawn("store-index", move || IndexThread::new(parts).run())
+        // Here, so that its figures are there once the server is ready.
+        let index = IndexThread::new(parts);
+        spawn("store-index", move || index.run())
     }
 }
 
@@ -289,17 +212,4 @@ impl RunningStore {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system has a thread left at the start")
-}
-
-fn make_directory(path: &Path) -> Result<(), StoreError> {
-    match std::fs::create_dir(path) {
-        Err(reason) if reason.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(StoreError::Io { action: "make", path: path.to_owned(), reason })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn remove_directory(path: &Path) -> Result<(), StoreError> {
-    std::fs::remove_dir_all(path).map_err(|reason| StoreError::Io { action: "remove", path: path.to_owned(), reason })
 }

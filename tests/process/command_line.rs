@@ -75,7 +75,7 @@ fn more_pinned_executors_than_cpus_are_refused() {
 /// Features that have keys in this version but do not exist yet.
 #[test]
 fn what_is_not_there_yet_is_refused_in_one_sentence() {
-    let settings = ["rooms.inboxes=true", "store.kind=embedded", "link.kind=redis"];
+    let settings = ["rooms.inboxes=true", "store.kind=postgres", "link.kind=redis"];
     for setting in settings {
         let finished = run(&["--set", setting]);
         let key = setting.split('=').next().expect("a split has a first part");

@@ -55,19 +55,19 @@ impl Drop for DataDirectory {
 }
 
 /// Ends a server as an operator does.
-fn stop(mut server: Server) {
+pub fn stop(mut server: Server) {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr.get());
 }
 
 /// Ends a server as a crash does.
-fn kill(mut server: Server) {
+pub fn kill(mut server: Server) {
     server.signal("KILL");
     server.wait();
 }
 
 /// Joins a room from a position; of the epoch that the room has, if none is given.
-fn join_from(client: &mut Client, room: &str, seq: u64, epoch: &Value) -> Value {
+pub fn join_from(client: &mut Client, room: &str, seq: u64, epoch: &Value) -> Value {
     let mut join = json!({"type": "join", "room": room, "last_received_seq": seq});
     if !epoch.is_null() {
         join["epoch"] = epoch.clone();
@@ -76,7 +76,7 @@ fn join_from(client: &mut Client, room: &str, seq: u64, epoch: &Value) -> Value 
 }
 
 /// The data of the messages of a reply.
-fn data_of(reply: &Value) -> Vec<Value> {
+pub fn data_of(reply: &Value) -> Vec<Value> {
     let messages = reply["messages"].as_array().unwrap_or_else(|| panic!("a reply with messages: {reply}"));
     messages.iter().map(|message| message["data"].clone()).collect()
 }

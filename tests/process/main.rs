@@ -3,6 +3,7 @@
 //! waits for a later event on the same path.
 
 mod abuse;
+mod accounts;
 mod activation;
 mod api;
 mod auth;
@@ -41,6 +42,7 @@ mod rooms;
 mod server;
 mod slow;
 mod stalled;
+mod store_tools;
 mod tls;
 mod traces;
 mod upgrade;

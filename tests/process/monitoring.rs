@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::durable::DataDirectory;
 use crate::http;
 use crate::server::Server;
 
@@ -38,9 +39,9 @@ fn named(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("roomring_") || word.starts_with("websocket_")).collect()
 }
 
-fn busy_server() -> (Server, Client) {
+fn busy_server(data: &DataDirectory) -> (Server, Client) {
     // Nothing listens there: spans are lost, and counted.
-    let server = Server::start(&["server.cores=2", "trace.otlp_endpoint=http://127.0.0.1:1"]);
+    let server = data.start("store", &["server.cores=2", "trace.otlp_endpoint=http://127.0.0.1:1"]);
     let mut client = Client::connect(&server, "a");
     client.join("lobby");
     client.publish("lobby", json!(1));
@@ -49,7 +50,8 @@ fn busy_server() -> (Server, Client) {
 
 #[test]
 fn dashboard_and_alerts_name_existing_metrics() {
-    let (server, _client) = busy_server();
+    let data = DataDirectory::new("monitoring_names");
+    let (server, _client) = busy_server(&data);
     let text = http::get(server.control, "/metrics").body;
     let series = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next());
     let there: BTreeSet<&str> = series.collect();
@@ -86,7 +88,8 @@ fn collect_expressions(value: &serde_json::Value, into: &mut Vec<String>) {
 
 #[test]
 fn promtool_accepts_the_metrics() {
-    let (server, _client) = busy_server();
+    let data = DataDirectory::new("monitoring_text");
+    let (server, _client) = busy_server(&data);
     let text = http::get(server.control, "/metrics").body;
     let mut tool = Command::new(promtool())
         .args(["check", "metrics"])

@@ -282,7 +282,8 @@ impl Judge {
         let mode = self.mode;
         let content_ref = &mut self.contents[content];
         content_ref.refusals += 1;
-        let appeared = !mode.is_linked() && content_ref.sends.len() == 1 && !content_ref.positions.is_empty();
+        let can_tell = !mode.is_linked() && !content_ref.is_found && content_ref.sends.len() == 1;
+        let appeared = can_tell && !content_ref.positions.is_empty();
         self.check(!appeared, || format!("content {content} was refused ({code}) and published all the same"));
     }
 

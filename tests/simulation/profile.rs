@@ -268,7 +268,7 @@ impl Profile {
         }
         let crashes = [Canary::ForgetfulStore, Canary::EndlessLease, Canary::AckBeforeSync];
         if crashes.contains(&canary) || matches!(canary, Canary::TornGroup | Canary::ReplayedGroup) {
-            profile.faults.crash = 0.05;
+            profile.faults.crash = if canary == Canary::TornGroup { 0.1 } else { 0.05 };
             profile.chaos_us = 6_000_000;
         }
         if matches!(canary, Canary::TornGroup | Canary::EarlyRead | Canary::FalseEnd) {

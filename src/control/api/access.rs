@@ -6,7 +6,9 @@ use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::guard::{Guard, REQUESTS_MAX, SharedGuard};
-use crate::control::operations::{CallCores, ManageAccounts, OperationError, OperationSettings, Operations};
+use crate::control::operations::{
+    CallCores, ManageAccounts, ManageDeadLetters, OperationError, OperationSettings, Operations,
+};
 use crate::control::requests::Requests;
 use crate::engine::hosts::AllowedHosts;
 use crate::engine::rates::Rate;
@@ -86,6 +88,16 @@ impl Api {
         // Nobody else has them yet.
         self.operations = Arc::into_inner(self.operations)
             .map(|operations| Arc::new(operations.managing(accounts)))
+            .expect("a new API shares its operations with nobody");
+        self
+    }
+
+    /// With the dead letters of this server.
+    #[must_use]
+    pub fn keeping(mut self, dead_letters: Option<Arc<dyn ManageDeadLetters>>) -> Self {
+        // Nobody else has them yet.
+        self.operations = Arc::into_inner(self.operations)
+            .map(|operations| Arc::new(operations.keeping(dead_letters)))
             .expect("a new API shares its operations with nobody");
         self
     }

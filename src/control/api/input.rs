@@ -93,3 +93,18 @@ impl FromRequestParts<Arc<Api>> for RoomInPath {
         read_room("room", &name).map(RoomInPath)
     }
 }
+
+/// The number at the end of the path.
+pub(super) struct NumberInPath(pub u64);
+
+impl FromRequestParts<Arc<Api>> for NumberInPath {
+    type Rejection = OperationError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, OperationError> {
+        let number = Path::<u64>::from_request_parts(parts, api).await;
+        number.map(|Path(number)| NumberInPath(number)).map_err(|_| {
+            let last = parts.uri.path().rsplit('/').next().unwrap_or_default();
+            OperationError::bad(format!("the path must end with a number; it ends with {last:?}"))
+        })
+    }
+}

@@ -18,7 +18,7 @@ pub(super) fn status_of(code: OperationErrorCode) -> StatusCode {
         OperationErrorCode::NotFound => StatusCode::NOT_FOUND,
         OperationErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         OperationErrorCode::UserExists => StatusCode::CONFLICT,
-        OperationErrorCode::UserUnknown => StatusCode::NOT_FOUND,
+        OperationErrorCode::UserUnknown | OperationErrorCode::DeadLetterUnknown => StatusCode::NOT_FOUND,
         OperationErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         OperationErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         OperationErrorCode::Protocol(code) => match code {

@@ -14,7 +14,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
 
 use super::access::Api;
-use super::input::{JsonBody, QueryParameters, RoomInPath};
+use super::input::{JsonBody, NumberInPath, QueryParameters, RoomInPath};
 use super::openapi;
 use crate::base::ids::RoomName;
 use crate::control::operations::{self, Catalogue, OperationError, Operations};
@@ -32,7 +32,7 @@ pub(super) static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
 /// The route of one operation.
 pub(super) struct ApiRoute {
     pub method: Method,
-    /// Below [`PREFIX`]; `{room}` stands for a room's name.
+    /// Below [`PREFIX`]; `{room}` stands for a room's name, `{id}` for a number.
     pub path: String,
     pub served: MethodRouter<Arc<Api>>,
 }
@@ -130,6 +130,18 @@ impl Catalogue for RouteTable {
                   RoomInPath(room): RoomInPath,
                   QueryParameters(query): QueryParameters<Q>| {
                 answer(success, run(api.operations(), room, query))
+            }
+        });
+    }
+
+    fn of_number<A, W>(&mut self, name: &str, run: fn(Arc<Operations>, u64) -> W)
+    where
+        A: Serialize + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static,
+    {
+        self.add(name, |success| {
+            move |State(api): State<Arc<Api>>, NumberInPath(number): NumberInPath| {
+                answer(success, run(api.operations(), number))
             }
         });
     }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::account_manager::ListedAccount;
@@ -101,6 +103,7 @@ pub struct AddRequest {
     #[schema(example = "alice")]
     pub user: String,
     /// Password, of at least `accounts.password_min` characters and at most 1,024 bytes
+    #[serde(deserialize_with = "secret_text")]
     pub password: String,
     /// Shown name, up to 256 bytes
     pub name: Option<String>,
@@ -203,6 +206,7 @@ pub struct ResetRequest {
     #[schema(example = "alice")]
     pub user: String,
     /// Password, of at least `accounts.password_min` characters and at most 1,024 bytes
+    #[serde(deserialize_with = "secret_text")]
     pub password: String,
 }
 
@@ -226,6 +230,14 @@ pub async fn accounts_reset(
     operations.accounts()?.set_password(user.clone(), password(&request.password)?).await?;
     tracing::info!(%user, "password of an account changed by an operator");
     Ok(AccountChanged { user: user.to_string() })
+}
+
+/// Reads a text that no error may repeat.
+fn secret_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        _ => Err(D::Error::custom("expected a string")),
+    }
 }
 
 fn password(text: &str) -> Result<Password, OperationError> {

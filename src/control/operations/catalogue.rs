@@ -34,6 +34,12 @@ pub trait Catalogue {
         A: Serialize + 'static,
         W: Future<Output = Result<A, OperationError>> + Send + 'static;
 
+    /// Adds an operation on something with a number, which its path ends with.
+    fn of_number<A, W>(&mut self, name: &str, run: fn(Arc<Operations>, u64) -> W)
+    where
+        A: Serialize + 'static,
+        W: Future<Output = Result<A, OperationError>> + Send + 'static;
+
     /// Adds an operation with a body. Unknown fields are ignored, as in commands of clients.
     fn with_body<B, A, W>(&mut self, name: &str, run: fn(Arc<Operations>, B) -> W)
     where

@@ -9,7 +9,8 @@ use crate::base::codes::ErrorCode;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     /// Error code for programs: a code of the WebSocket protocol, or `bad_request`, `unauthorized`, `not_found`,
-    /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`, `user_exists`, `user_unknown`
+    /// `method_not_allowed`, `request_timeout`, `unsupported_media_type`, `user_exists`, `user_unknown`,
+    /// `dead_letter_unknown`
     #[schema(example = "room_not_found")]
     pub error: &'static str,
     /// Error message for people; names the field at fault
@@ -33,6 +34,8 @@ pub enum OperationErrorCode {
     UserExists,
     /// The user has no account.
     UserUnknown,
+    /// There is no dead letter of this id.
+    DeadLetterUnknown,
     /// The body is not JSON.
     UnsupportedMediaType,
     /// A code of the WebSocket protocol.
@@ -51,6 +54,7 @@ impl OperationErrorCode {
             OperationErrorCode::RequestTimeout => "request_timeout",
             OperationErrorCode::UserExists => "user_exists",
             OperationErrorCode::UserUnknown => "user_unknown",
+            OperationErrorCode::DeadLetterUnknown => "dead_letter_unknown",
             OperationErrorCode::UnsupportedMediaType => "unsupported_media_type",
             OperationErrorCode::Protocol(code) => code.as_str(),
         }

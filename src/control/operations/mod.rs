@@ -10,6 +10,8 @@ mod administration;
 mod caller;
 mod catalogue;
 mod connections;
+mod dead_letter_manager;
+mod dead_letters;
 mod drain;
 mod error;
 mod field;
@@ -22,6 +24,7 @@ pub use self::account_manager::{ListedAccount, ManageAccounts, Managed};
 pub use self::caller::CALL_TIMEOUT;
 pub use self::caller::CallCores;
 pub use self::catalogue::Catalogue;
+pub use self::dead_letter_manager::ManageDeadLetters;
 pub use self::error::{OperationError, OperationErrorCode};
 pub use self::field::room as read_room;
 pub use self::state::{OperationSettings, Operations};
@@ -33,5 +36,6 @@ pub fn list(catalogue: &mut impl Catalogue) {
     administration::list(catalogue);
     connections::list(catalogue);
     accounts::list(catalogue);
+    dead_letters::list(catalogue);
     drain::list(catalogue);
 }

@@ -211,7 +211,7 @@ pub async fn typing(operations: Arc<Operations>, request: Typing) -> Result<Typi
 }
 
 /// With `rooms.inboxes` off nobody could read an inbox.
-fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), OperationError> {
+pub(super) fn check_inbox(operations: &Operations, field: &str, room: &RoomName) -> Result<(), OperationError> {
     if room.starts_with('@') && !operations.settings.inboxes {
         return Err(OperationError::forbidden(format!("`{field}`: {room:?} is an inbox, and rooms.inboxes is off")));
     }
@@ -229,9 +229,9 @@ struct MessageFields {
 
 /// A message with its publisher.
 #[derive(Clone)]
-struct ServerPublish {
-    from: UserName,
-    publish: Publish,
+pub(super) struct ServerPublish {
+    pub from: UserName,
+    pub publish: Publish,
 }
 
 impl MessageFields {
@@ -247,7 +247,8 @@ impl MessageFields {
     }
 }
 
-async fn publish_one(
+/// Publishes to one room.
+pub(super) async fn publish_one(
     operations: &Operations,
     room: RoomName,
     ServerPublish { from, publish }: ServerPublish,

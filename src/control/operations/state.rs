@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::account_manager::ManageAccounts;
 use super::caller::{CallCores, Caller};
+use super::dead_letter_manager::ManageDeadLetters;
 use super::error::OperationError;
 
 /// The part of the configuration that operations depend on.
@@ -23,6 +24,7 @@ pub struct Operations {
     pub(super) cores: Caller,
     drain: Box<dyn Fn() -> bool + Send + Sync>,
     accounts: Option<Arc<dyn ManageAccounts>>,
+    dead_letters: Option<Arc<dyn ManageDeadLetters>>,
 }
 
 impl Operations {
@@ -32,7 +34,7 @@ impl Operations {
         cores: impl CallCores + 'static,
         drain: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { settings, cores: Caller::new(cores), drain: Box::new(drain), accounts: None }
+        Self { settings, cores: Caller::new(cores), drain: Box::new(drain), accounts: None, dead_letters: None }
     }
 
     /// With the accounts of this server.
@@ -40,6 +42,22 @@ impl Operations {
     pub fn managing(mut self, accounts: Option<Arc<dyn ManageAccounts>>) -> Self {
         self.accounts = accounts;
         self
+    }
+
+    /// With the dead letters of this server.
+    #[must_use]
+    pub fn keeping(mut self, dead_letters: Option<Arc<dyn ManageDeadLetters>>) -> Self {
+        self.dead_letters = dead_letters;
+        self
+    }
+
+    /// The dead letters of this server.
+    ///
+    /// # Errors
+    /// It keeps none.
+    pub(super) fn dead_letters(&self) -> Result<&Arc<dyn ManageDeadLetters>, OperationError> {
+        let message = "this server keeps no dead letters";
+        self.dead_letters.as_ref().ok_or_else(|| OperationError::forbidden(message))
     }
 
     /// The accounts of this server.

@@ -182,6 +182,7 @@ fn with_a_store_a_publish_is_answered_when_it_is_committed() {
     machine.handle(
         0,
         Input::Store(StoreEvent::Loaded {
+            attempt: 0,
             room: named("lobby"),
             stretch,
             first_seq: 1,

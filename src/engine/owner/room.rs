@@ -169,7 +169,7 @@ impl Room {
 
     /// Asks the store whether the room was created. Its answer comes behind everything that it was asked before.
     pub fn ask_whether_created(&self, effects: &mut OwnerEffects<'_>) {
-        stored::ask_to_load(&self.stream, 0, effects);
+        stored::ask_to_load(&self.stream, self.attempt(), 0, effects);
     }
 
     /// The store has said whether the room was created. Returns whether it has been deleted: it was created and is not now.
@@ -186,11 +186,16 @@ impl Room {
         }
         match (&mut self.numbering, &self.keeping) {
             (Numbering::Link(linked), _) => linked.ask_to_open(&self.stream, effects),
-            (Numbering::Own, Keeping::Store(_)) => {
-                stored::ask_to_load(&self.stream, self.stream.settings.history_size, effects);
+            (Numbering::Own, Keeping::Store(stored)) => {
+                stored::ask_to_load(&self.stream, stored.attempt(), self.stream.settings.history_size, effects);
             }
             (Numbering::Own, Keeping::None) => self.ask_whether_created(effects),
         }
+    }
+
+    /// The attempt in which the store is asked now; 0 where it keeps no publications of the room.
+    pub fn attempt(&self) -> u64 {
+        if let Keeping::Store(stored) = &self.keeping { stored.attempt() } else { 0 }
     }
 
     /// Handles what the store holds of the room. `was_open`: the room was open before.

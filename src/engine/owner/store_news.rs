@@ -14,10 +14,10 @@ impl Owner {
     /// Handles an event of the store.
     pub fn handle_store(&mut self, event: StoreEvent, effects: &mut OwnerEffects<'_>) {
         match event {
-            StoreEvent::Loaded { room: name, stretch, first_seq, keys, created } => {
+            StoreEvent::Loaded { attempt, room: name, stretch, first_seq, keys, created } => {
                 let Some(id) = self.rooms.find(&name) else { return };
                 let Some(room) = self.rooms.get_mut(id) else { return };
-                if matches!(room.numbering, Numbering::Own) && self.settings.has_store() {
+                if matches!(room.numbering, Numbering::Own) && self.settings.has_store() && attempt == room.attempt() {
                     let opening = room.opening.take();
                     let was_open = opening.is_none();
                     room.handle_loaded(was_open, (&stretch, first_seq), &keys, effects);

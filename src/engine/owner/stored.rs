@@ -7,8 +7,9 @@
 //! waits for, if anything.
 //!
 //! After a failure a room that numbers by itself asks the store where it stands before it goes on. The store answers in
-//! order, so whatever it still says about the publishes that failed comes before that answer, and nothing of it is taken
-//! for a later publish with the same number. Publishes that would wait for a commit are refused until then.
+//! order about appends, so whatever it still says about the publishes that failed comes before that answer, and nothing of it is
+//! taken for a later publish with the same number. An answer to a load of an earlier attempt, which may be late, is not taken
+//! for the one to this. Publishes that would wait for a commit are refused until then.
 
 use std::collections::VecDeque;
 
@@ -97,6 +98,11 @@ impl Stored {
     /// Sets the first attempt of a room. No other room of the core, nor an earlier one of this name, has used it.
     pub fn number_from(&mut self, attempt: u64) {
         self.attempt = attempt;
+    }
+
+    /// The attempt in which the store is asked now.
+    pub fn attempt(&self) -> u64 {
+        self.attempt
     }
 
     /// Whether publishers wait for the commit.
@@ -346,7 +352,7 @@ impl Stored {
         let Some(doubt) = &mut self.doubt else { return };
         (doubt.since_ms, doubt.is_asked) = (effects.now.mono_ms(), true);
         let count = doubt.count;
-        ask_to_load(stream, count, effects);
+        ask_to_load(stream, self.attempt, count, effects);
     }
 
     /// Sends uncommitted publications again.
@@ -387,10 +393,10 @@ pub(super) fn open(stream: &mut Stream, stretch: &Stretch, keys: &[KeptKey], eff
 }
 
 /// Asks the store for its newest `count` records of a room, and the keys of the idempotency window.
-pub(super) fn ask_to_load(stream: &Stream, count: usize, effects: &mut OwnerEffects<'_>) {
+pub(super) fn ask_to_load(stream: &Stream, attempt: u64, count: usize, effects: &mut OwnerEffects<'_>) {
     let keys_since = effects.now.unix_ms.saturating_sub(KEY_WINDOW_MS);
     let (room, epoch) = (stream.name.clone(), stream.epoch);
-    effects.store.push(StoreRequest::Load { room, count, keys_since, epoch });
+    effects.store.push(StoreRequest::Load { attempt, room, count, keys_since, epoch });
 }
 
 fn remember_kept(stream: &mut Stream, keys: &[KeptKey], effects: &mut OwnerEffects<'_>) {

@@ -2,8 +2,8 @@
 //! one. The queue is bounded, and what has waited too long is not hashed any more. Never knows a user.
 //!
 //! The parameters are those of OWASP's password storage cheat sheet: 19 MiB of memory, two passes, one lane. One hash takes
-//! 20 to 25 ms on the reference machine (`cargo test --lib server::accounts::hasher -- --nocapture` prints it), so the
-//! thread does about 40 a second.
+//! 15 ms of processor time on the reference machine, and 35 ms beside compilers that use both its processors, so the thread
+//! does 30 to 60 a second. `cargo test --lib server::accounts::hasher -- --nocapture` prints the time of one.
 
 use std::sync::Arc;
 use std::thread;

@@ -12,6 +12,8 @@ mod hasher;
 mod managed;
 mod settings;
 mod signer;
+#[cfg(test)]
+mod tests;
 
 pub use self::desk::{AccountLanes, Accounts};
 pub use self::settings::AccountSettings;

@@ -47,19 +47,16 @@ pub fn check_parts(config: &Config) -> Vec<Mistake> {
         let rendered = key.kind.render(&setting.value);
         let quoted = |word: &&str| format!("\"{word}\"");
         let is_lacking =
-            words.map_or(setting.value != default, |words| words.iter().any(|word| quoted(&word) == rendered));
+            words.map_or(setting.value != default, |words| words.iter().any(|word| quoted(word) == rendered));
         if is_lacking {
             let shown = match (key.kind, key.secrecy) {
                 (Kind::Choice(_) | Kind::Rate | Kind::Bool, _) | (_, Secrecy::Open) => rendered,
                 _ => "a value".into(),
             };
             let only = match (words, key.kind) {
-                (Some(words), Kind::Choice(all)) => all
-                    .iter()
-                    .filter(|word| !words.contains(word))
-                    .map(|word| quoted(&word))
-                    .collect::<Vec<_>>()
-                    .join(" or "),
+                (Some(words), Kind::Choice(all)) => {
+                    all.iter().filter(|word| !words.contains(word)).map(quoted).collect::<Vec<_>>().join(" or ")
+                }
                 _ => key.kind.render(&default),
             };
             let text = format!("{shown} needs {part}, which this version does not have yet; it must be {only}");

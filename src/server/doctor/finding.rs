@@ -32,6 +32,8 @@ pub enum Topic {
     Processor,
     /// Network cards.
     Cards,
+    /// The data directory.
+    Store,
 }
 
 /// One line of the report.

@@ -98,6 +98,7 @@ fn heading(topic: Topic) -> &'static str {
         Topic::Memory => "Memory",
         Topic::Processor => "Processor",
         Topic::Cards => "Network cards and interrupts",
+        Topic::Store => "Store",
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::host::{HostFiles, list_text};
+use super::store_trial::StoreTrial;
 use super::texts::{cores_text, grouped};
 use crate::io::error::StartError;
 use crate::io::ring_probe::RingSupport;
@@ -38,6 +39,8 @@ pub struct Subject {
     pub shutdown_grace_ms: u64,
     /// What the kernel gave to a trial core.
     pub ring: Result<RingSupport, StartError>,
+    /// The data directory, where the configuration has one.
+    pub store: Option<StoreTrial>,
 }
 
 impl Subject {
@@ -66,6 +69,7 @@ impl Subject {
             socket_send_bytes: u64::from(plan.socket_send_bytes),
             shutdown_grace_ms: plan.shutdown_grace_ms,
             ring,
+            store: None,
         }
     }
 

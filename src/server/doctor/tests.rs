@@ -36,6 +36,12 @@ impl FakeHost {
             socket_send_bytes: 0,
             shutdown_grace_ms: 30_000,
             ring: Ok(given),
+            store: Some(StoreTrial {
+                path: "/var/lib/roomring".into(),
+                existing: "/var/lib".into(),
+                free_bytes: Some(1 << 40),
+                sync_us: Ok(900),
+            }),
         };
         let fake = FakeHost { root: tempfile::tempdir().expect("a scratch directory"), subject };
         for sysctl in all_sysctls() {
@@ -57,6 +63,7 @@ impl FakeHost {
         fake.file("proc/self/status", "Cpus_allowed_list:\t0-7\nTHP_enabled:\t0\nCapEff:\t0000000000000000\n");
         fake.file("proc/self/cgroup", "0::/system.slice/roomring.service\n");
         fake.file("proc/meminfo", "MemTotal: 33554432 kB\nMemAvailable:   31457280 kB\n");
+        fake.file("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
         fake.file("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");
         fake.file("proc/cmdline", "quiet isolcpus=managed_irq,domain,2-7 rcu_nocbs=2-7");
         fake.file("proc/net/tcp", "  sl  local_address rem_address\n");
@@ -159,7 +166,8 @@ fn a_good_host_has_nothing_to_fix() {
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.status != CheckStatus::Ok).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(findings.iter().all(|finding| finding.fix.is_empty() && !finding.found.is_empty()), "{findings:#?}");
-    for topic in [Topic::Kernel, Topic::Limits, Topic::Addresses, Topic::Network, Topic::Memory, Topic::Processor] {
+    let topics = [Topic::Kernel, Topic::Limits, Topic::Addresses, Topic::Network, Topic::Memory, Topic::Processor];
+    for topic in topics.into_iter().chain([Topic::Store]) {
         assert!(findings.iter().any(|finding| finding.topic == topic), "{topic:?}");
     }
     assert!(findings.iter().any(|finding| finding.name == "eth0: queues"));
@@ -421,4 +429,26 @@ fn profiles_suit_machines_of_their_size() {
         let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("it is set");
         assert!(stop.parse::<u64>().expect("seconds") * 1_000 > plan.shutdown_grace_ms, "{cpus}");
     }
+}
+
+#[test]
+fn the_data_directory_is_judged() {
+    let wrong = |change: fn(&mut StoreTrial)| {
+        let mut fake = FakeHost::good();
+        change(fake.subject.store.as_mut().expect("a good host has one"));
+        fake
+    };
+    wrong(|trial| trial.free_bytes = Some(1 << 29)).assert_wrong("free space", WARN, "512 MiB", "store.path");
+    wrong(|trial| trial.sync_us = Ok(20_900)).assert_wrong("write and fdatasync", WARN, "20.9 ms", "durability");
+    let unwritable = wrong(|trial| trial.sync_us = Err("Permission denied".into()));
+    unwritable.assert_wrong("data directory", FAIL, "cannot write to /var/lib: Permission denied", "/var/lib/roomring");
+    assert!(!unwritable.examine().iter().any(|finding| finding.name == "write and fdatasync"));
+    for kind in ["tmpfs", "nfs4"] {
+        let fake = FakeHost::good();
+        fake.file("proc/self/mountinfo", &format!("22 1 8:1 / /var rw - {kind} none rw\n"));
+        fake.assert_wrong("file system", WARN, kind, "local disk");
+    }
+    let mut without = FakeHost::good();
+    without.subject.store = None;
+    assert!(!without.examine().iter().any(|finding| finding.topic == Topic::Store));
 }

@@ -38,6 +38,12 @@ const fn optional(name: &'static str, value: &'static str, rule: Rule, why: &'st
     Sysctl { name, value, rule, optional: true, why }
 }
 
+/// Free bytes on the file system of the data directory: room for the log, and for the index while it is written anew.
+pub const STORE_FREE_BYTES: u64 = 1 << 30;
+
+/// Time of one write and fdatasync in the data directory.
+pub const STORE_SYNC_US_MAX: u64 = 20_000;
+
 /// `kernel.io_uring_disabled`.
 pub const IO_URING: Sysctl = optional("kernel.io_uring_disabled", "0", Rule::Exactly, "every core uses an io_uring");
 

@@ -42,6 +42,14 @@ pub enum OperatorCommand {
     AccountUnlock(AccountUnlockArgs),
     /// `roomring accounts reset`
     AccountReset(AccountResetArgs),
+    /// `roomring dead-letters list`
+    DeadLetterList(DeadLetterListArgs),
+    /// `roomring dead-letters show`
+    DeadLetterShow(DeadLetterShowArgs),
+    /// `roomring dead-letters replay`
+    DeadLetterReplay(DeadLetterReplayArgs),
+    /// `roomring dead-letters drop`
+    DeadLetterDrop(DeadLetterDropArgs),
     /// `roomring drain`
     Drain(DrainArgs),
 }
@@ -69,6 +77,10 @@ commands! {
     AccountLock(AccountLockArgs),
     AccountUnlock(AccountUnlockArgs),
     AccountReset(AccountResetArgs),
+    DeadLetterList(DeadLetterListArgs),
+    DeadLetterShow(DeadLetterShowArgs),
+    DeadLetterReplay(DeadLetterReplayArgs),
+    DeadLetterDrop(DeadLetterDropArgs),
     Drain(DrainArgs),
 }
 
@@ -235,6 +247,38 @@ pub struct AccountResetArgs {
     user: String,
 }
 
+/// Arguments of `roomring dead-letters list`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DeadLetterListArgs {
+    /// Number of entries to list
+    #[arg(long)]
+    limit: Option<u32>,
+    /// List only dead letters with a greater id
+    #[arg(long, value_name = "ID")]
+    after: Option<u64>,
+}
+
+/// Arguments of `roomring dead-letters show`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DeadLetterShowArgs {
+    /// Id of the dead letter
+    id: u64,
+}
+
+/// Arguments of `roomring dead-letters replay`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DeadLetterReplayArgs {
+    /// Id of the dead letter
+    id: u64,
+}
+
+/// Arguments of `roomring dead-letters drop`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DeadLetterDropArgs {
+    /// Id of the dead letter
+    id: u64,
+}
+
 /// Arguments of `roomring drain`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DrainArgs {}
@@ -268,6 +312,12 @@ impl ApiRequest {
         let body: serde_json::Map<_, _> = fields.map(|(name, text)| (name.to_owned(), json!(text))).collect();
         let path = vec!["accounts".to_owned(), act.to_owned()];
         Self { method: Method::POST, path, query: Vec::new(), body: Some(Value::Object(body).to_string()) }
+    }
+
+    /// On one dead letter.
+    fn of_dead_letter(act: &str, id: u64) -> Self {
+        let path = vec!["dead-letters".to_owned(), act.to_owned()];
+        Self { method: Method::POST, path, query: Vec::new(), body: Some(json!({"id": id}).to_string()) }
     }
 
     /// Adds a password to the fields of the body.
@@ -322,6 +372,15 @@ impl OperatorCommand {
             OperatorCommand::AccountLock(AccountLockArgs { user }) => ApiRequest::of_account("lock", user, None),
             OperatorCommand::AccountUnlock(AccountUnlockArgs { user }) => ApiRequest::of_account("unlock", user, None),
             OperatorCommand::AccountReset(AccountResetArgs { user }) => ApiRequest::of_account("reset", user, None),
+            OperatorCommand::DeadLetterList(DeadLetterListArgs { limit, after }) => {
+                let after = after.map(|after| after.to_string());
+                ApiRequest::get(&["dead-letters"], vec![("limit", number(limit)), ("after", after)])
+            }
+            OperatorCommand::DeadLetterShow(DeadLetterShowArgs { id }) => {
+                ApiRequest::get(&["dead-letters", &id.to_string()], Vec::new())
+            }
+            OperatorCommand::DeadLetterReplay(DeadLetterReplayArgs { id }) => ApiRequest::of_dead_letter("replay", *id),
+            OperatorCommand::DeadLetterDrop(DeadLetterDropArgs { id }) => ApiRequest::of_dead_letter("drop", *id),
             OperatorCommand::Drain(DrainArgs {}) => ApiRequest::post("drain", None),
         }
     }

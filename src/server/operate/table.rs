@@ -60,6 +60,16 @@ const ACCOUNTS: &[Column] = &[
     ("LOCKED", |account| Cell::text(&json!(if account["locked"] == true { "yes" } else { "no" }))),
 ];
 
+const DEAD_LETTERS: &[Column] = &[
+    ("ID", |letter| Cell::text(&letter["id"])),
+    ("AT", |letter| Cell::text(&letter["at"])),
+    ("ROOM", |letter| Cell::text(&letter["room"])),
+    ("SEQ", |letter| Cell::text(&letter["seq"])),
+    ("FROM", |letter| Cell::text(&letter["from"])),
+    ("BYTES", |letter| Cell::text(&letter["bytes"])),
+    ("REASON", |letter| Cell::text(&letter["reason"])),
+];
+
 const MEMBERS: &[Column] = &[
     ("USER", |user| Cell::text(&user["user"])),
     ("STATUS", |user| Cell::text(&user["status"])),
@@ -91,20 +101,62 @@ struct ShownMessage {
 
 /// Parses the response to a command; data of messages stays text.
 pub fn read(ask: &OperatorCommand, text: &str) -> Result<Value, serde_json::Error> {
+    if matches!(ask, OperatorCommand::DeadLetterShow(_)) {
+        return read_letter(text);
+    }
     if !matches!(ask, OperatorCommand::History(_)) {
         return serde_json::from_str(text);
     }
     let ShownHistory { messages } = serde_json::from_str(text)?;
     let shown = |message: ShownMessage| {
-        let data = match (&message.data, &message.data_b64) {
-            (Some(data), _) => data.get().to_owned(),
-            (None, Some(bytes)) => format!("base64 {bytes}"),
-            (None, None) => "null".to_owned(),
-        };
+        let data = data_text(message.data.as_deref(), message.data_b64.as_deref());
         let cut = data.char_indices().nth(DATA_CHARS_MAX).map(|(end, _)| format!("{}…", &data[..end]));
         json!({"seq": message.seq, "at": message.at, "from": message.from, "data": cut.unwrap_or(data)})
     };
     Ok(json!({"messages": messages.into_iter().map(shown).collect::<Vec<_>>()}))
+}
+
+/// Data as text: of bytes their base64.
+fn data_text(data: Option<&RawValue>, data_b64: Option<&str>) -> String {
+    match (data, data_b64) {
+        (Some(data), _) => data.get().to_owned(),
+        (None, Some(bytes)) => format!("base64 {bytes}"),
+        (None, None) => "null".to_owned(),
+    }
+}
+
+/// A dead letter, whose data is kept as text.
+#[derive(Deserialize)]
+struct LetterFields {
+    id: u64,
+    at: u64,
+    reason: String,
+    room: String,
+    epoch: String,
+    seq: u64,
+    from: String,
+    published_at: u64,
+    key: Option<String>,
+    data: Option<Box<RawValue>>,
+    data_b64: Option<String>,
+}
+
+fn read_letter(text: &str) -> Result<Value, serde_json::Error> {
+    let letter: LetterFields = serde_json::from_str(text)?;
+    let data = data_text(letter.data.as_deref(), letter.data_b64.as_deref());
+    let LetterFields { id, at, reason, room, epoch, seq, from, published_at, key, .. } = letter;
+    Ok(json!({
+        "id": id, "at": at, "reason": reason, "room": room, "epoch": epoch, "seq": seq, "from": from,
+        "published at": published_at, "key": key, "data": data,
+    }))
+}
+
+/// A dead letter, one field a line.
+fn letter(answer: &Value) -> String {
+    let names = ["id", "at", "reason", "room", "epoch", "seq", "from", "published at", "key", "data"];
+    let given = names.iter().filter(|name| !answer[**name].is_null());
+    let lines = given.map(|name| format!("{name}: {}", Cell::text(&answer[*name]).text));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Renders the response to a command as text.
@@ -130,6 +182,13 @@ pub fn render(ask: &OperatorCommand, answer: &Value) -> String {
         }
         OperatorCommand::AccountUnlock(_) => "unlocked the account".into(),
         OperatorCommand::AccountReset(_) => "changed the password".into(),
+        OperatorCommand::DeadLetterList(_) => listing(DEAD_LETTERS, &answer["dead_letters"], answer),
+        OperatorCommand::DeadLetterShow(_) => letter(answer),
+        OperatorCommand::DeadLetterReplay(_) => {
+            let again = if answer["duplicate"] == true { "already " } else { "" };
+            format!("{again}published as message {}, and dropped the dead letter", answer["seq"])
+        }
+        OperatorCommand::DeadLetterDrop(_) => "dropped the dead letter".into(),
         OperatorCommand::Drain(_) => "the server is draining".into(),
     }
 }
@@ -140,8 +199,10 @@ fn connections(count: &Value) -> String {
 
 fn listing(columns: &[Column], rows: &Value, answer: &Value) -> String {
     let mut text = table(columns, rows);
-    if let Some(next) = answer["next"].as_str() {
-        text.push_str(&format!("\nthere are more: --after {}", quoted(next)));
+    match &answer["next"] {
+        Value::String(next) => text.push_str(&format!("\nthere are more: --after {}", quoted(next))),
+        Value::Number(next) => text.push_str(&format!("\nthere are more: --after {next}")),
+        _ => {}
     }
     text
 }

@@ -4,7 +4,9 @@ use clap::{Args, FromArgMatches};
 use serde_json::json;
 
 use super::command::{
-    ConnectionsArgs, DisconnectArgs, DrainArgs, HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
+    AccountAddArgs, AccountListArgs, AccountLockArgs, AccountResetArgs, AccountUnlockArgs, ConnectionsArgs,
+    DeadLetterDropArgs, DeadLetterListArgs, DeadLetterReplayArgs, DeadLetterShowArgs, DisconnectArgs, DrainArgs,
+    HistoryArgs, KickArgs, MembersArgs, PublishArgs, RoomsArgs,
 };
 use super::*;
 use crate::server::config::load::{Sources, load};
@@ -42,6 +44,12 @@ fn every_command_makes_its_request() {
             ask::<DisconnectArgs>(&["--connection=0-1-2", "--reason", "spam"]),
             post("disconnect", json!({"connection": "0-1-2", "reason": "spam"})),
         ),
+        (ask::<AccountListArgs>(&["--limit=5", "--after", "ann"]), get("accounts", "limit=5&after=ann")),
+        (ask::<AccountAddArgs>(&["ann"]), post("accounts|add", json!({"user": "ann"}))),
+        (ask::<AccountAddArgs>(&["ann", "--name=Ann"]), post("accounts|add", json!({"user": "ann", "name": "Ann"}))),
+        (ask::<AccountLockArgs>(&["ann"]), post("accounts|lock", json!({"user": "ann"}))),
+        (ask::<AccountUnlockArgs>(&["ann"]), post("accounts|unlock", json!({"user": "ann"}))),
+        (ask::<AccountResetArgs>(&["ann"]), post("accounts|reset", json!({"user": "ann"}))),
         (ask::<PublishArgs>(&["a", "hello"]), post("publish", json!({"room": "a", "data": "hello"}))),
         (ask::<PublishArgs>(&["a", "-5"]), post("publish", json!({"room": "a", "data": -5}))),
         (
@@ -55,7 +63,30 @@ fn every_command_makes_its_request() {
     ] {
         assert_eq!(asked(found), expected);
     }
+    let dead_letter = |act: &str| (format!("POST dead-letters|{act}"), String::new(), Some(json!({"id": 7})));
+    for (found, expected) in [
+        (ask::<DeadLetterListArgs>(&["--limit=5", "--after", "3"]), get("dead-letters", "limit=5&after=3")),
+        (ask::<DeadLetterShowArgs>(&["7"]), get("dead-letters|7", "")),
+        (ask::<DeadLetterReplayArgs>(&["7"]), dead_letter("replay")),
+        (ask::<DeadLetterDropArgs>(&["7"]), dead_letter("drop")),
+    ] {
+        assert_eq!(asked(found), expected);
+    }
     assert_eq!(asked(ask::<DrainArgs>(&[])), ("POST drain".into(), String::new(), None));
+}
+
+#[test]
+fn passwords_are_added_where_an_account_needs_one() {
+    let add = ask::<AccountAddArgs>(&["ann", "--name=Ann"]);
+    assert_eq!(add.needs_password_of(), Some("ann"));
+    let mut request = add.request();
+    request.add_password("a \"b\"");
+    let body: Value = serde_json::from_str(&request.body.expect("a body")).expect("JSON");
+    assert_eq!(body, json!({"user": "ann", "name": "Ann", "password": "a \"b\""}));
+    assert_eq!(ask::<AccountResetArgs>(&["bob"]).needs_password_of(), Some("bob"));
+    assert_eq!(ask::<AccountLockArgs>(&["bob"]).needs_password_of(), None);
+    let shown = with_password(r#"{"user":"ann"}"#, "generated").expect("an object");
+    assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), json!({"user": "ann", "password": "generated"}));
 }
 
 #[test]
@@ -136,8 +167,37 @@ fn results_are_one_sentence() {
         (ask::<DisconnectArgs>(&["b"]), json!({"disconnected": 0}), "closed 0 connections"),
         (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "epoch": "0f"}), "published as message 3"),
         (ask::<PublishArgs>(&["a", "1"]), json!({"seq": 3, "duplicate": true}), "already published as message 3"),
+        (
+            ask::<AccountLockArgs>(&["b"]),
+            json!({"user": "b", "disconnected": 1}),
+            "locked the account and closed 1 connection",
+        ),
+        (ask::<AccountUnlockArgs>(&["b"]), json!({"user": "b"}), "unlocked the account"),
         (ask::<DrainArgs>(&[]), json!({"status": "draining"}), "the server is draining"),
+        (
+            ask::<DeadLetterReplayArgs>(&["7"]),
+            json!({"id": 7, "seq": 3}),
+            "published as message 3, and dropped the dead letter",
+        ),
+        (ask::<DeadLetterDropArgs>(&["7"]), json!({"id": 7}), "dropped the dead letter"),
     ] {
         assert_eq!(table::render(&ask, &answer), expected);
     }
+}
+
+#[test]
+fn dead_letters_are_listed_and_shown() {
+    let answer = json!({
+        "dead_letters": [{"id": 7, "at": 5, "room": "a", "seq": 3, "from": "ann", "bytes": 9, "reason": "a gap"}],
+        "next": 7,
+    });
+    let expected =
+        "ID  AT  ROOM  SEQ  FROM  BYTES  REASON\n 7   5  a       3  ann       9  a gap\nthere are more: --after 7";
+    assert_eq!(table::render(&ask::<DeadLetterListArgs>(&[]), &answer), expected);
+    let show = ask::<DeadLetterShowArgs>(&["7"]);
+    let text = r#"{"id":7,"at":5,"reason":"a\u001b","room":"a","epoch":"0f","seq":3,"from":"ann","published_at":4,"data":{"n": 1.0}}"#;
+    let shown = table::render(&show, &table::read(&show, text).expect("a dead letter"));
+    let expected =
+        "id: 7\nat: 5\nreason: a?\nroom: a\nepoch: 0f\nseq: 3\nfrom: ann\npublished at: 4\ndata: {\"n\": 1.0}";
+    assert_eq!(shown, expected);
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 
 use super::service::{RunningServer, Service, Work};
-use crate::control::{self, Api, ApiSettings, ManageAccounts};
+use crate::control::{self, Api, ApiSettings, ManageAccounts, ManageDeadLetters};
 use crate::server::config::check::is_loopback;
 use crate::server::config::lower::Plan;
 use crate::server::open_files::explain;
@@ -21,6 +21,7 @@ pub struct ControlService {
     settings: ApiSettings,
     /// What accounts are managed by, where there are some.
     accounts: Option<Arc<dyn ManageAccounts>>,
+    dead_letters: Option<Arc<dyn ManageDeadLetters>>,
     /// Requests to drain join the queue of signals.
     signals: Sender<Signal>,
     /// Taken when serving starts.
@@ -49,12 +50,25 @@ impl ControlService {
         };
         let address = listener.local_addr().context("cannot read the control address")?;
         let settings = plan.api.clone();
-        Ok(Self { address, settings, accounts: None, signals, listener: Some(listener), serving: None })
+        Ok(Self {
+            address,
+            settings,
+            accounts: None,
+            dead_letters: None,
+            signals,
+            listener: Some(listener),
+            serving: None,
+        })
     }
 
     /// Serves the operations on accounts by this.
     pub fn manage(&mut self, accounts: Arc<dyn ManageAccounts>) {
         self.accounts = Some(accounts);
+    }
+
+    /// Serves the operations on dead letters by this.
+    pub fn keep(&mut self, dead_letters: Arc<dyn ManageDeadLetters>) {
+        self.dead_letters = Some(dead_letters);
     }
 
     /// The address listened on.
@@ -75,7 +89,9 @@ impl Service for ControlService {
             let drain = move || signals.try_send(Signal::Drain).is_ok();
             let allowed_hosts = self.settings.allowed_hosts.clone().listening_on([self.address.ip()]);
             let settings = ApiSettings { allowed_hosts, ..self.settings.clone() };
-            let api = Api::new(settings, server.cores.clone(), drain).managing(self.accounts.clone());
+            let api = Api::new(settings, server.cores.clone(), drain)
+                .managing(self.accounts.clone())
+                .keeping(self.dead_letters.clone());
             let api = Arc::new(api);
             let router = control::router(server.watched.clone(), api.clone());
             self.serving = Some(ServingApi { api, task: tokio::spawn(control::serve(listener, router)) });

@@ -23,6 +23,7 @@ use self::tls::TlsService;
 use self::traces::TraceService;
 use super::config::lower::Plan;
 use super::cores::CoreParts;
+use super::dead_letters::StoredDeadLetters;
 use crate::control::Observed;
 use crate::io::error::StartError;
 
@@ -40,6 +41,7 @@ impl ServiceThread {
     /// One sentence on the first service that fails.
     pub fn prepare(plan: &Plan, mut control: ControlService) -> anyhow::Result<Self> {
         let store = StoreService::prepare(plan)?;
+        control.keep(Arc::new(StoredDeadLetters(store.handle())));
         let accounts = plan.accounts.as_ref().map(|settings| AccountService::prepare(settings.clone(), store.handle()));
         let accounts = accounts.transpose()?;
         if let Some(accounts) = &accounts {

@@ -7,13 +7,13 @@ use anyhow::Context;
 use super::service::{RunningServer, Service, Work};
 use crate::base::breaker::BreakerState;
 use crate::control::{Metric, Observed, Readiness};
-use crate::engine::settings::{KeepingMode, Settings};
+use crate::engine::settings::KeepingMode;
 use crate::server::config::choices::StoreKind;
 use crate::server::config::lower::{Plan, StorePlan};
 use crate::server::cores::CoreParts;
+use crate::server::store_rules::rules;
 use crate::store::figures::StoreFigures;
 use crate::store::keeper_thread::StoreHandle;
-use crate::store::state::{Keep, Rules};
 use crate::store::threads::{PreparedStore, RunningStore};
 
 /// Keeps rooms.
@@ -93,15 +93,6 @@ impl Service for StoreService {
     }
 }
 
-fn rules(plan: &Plan) -> Rules {
-    let settings: Arc<Settings> = plan.settings.clone();
-    let retention = move |room: &crate::base::ids::RoomName| {
-        let room = settings.room(room);
-        Keep { count: room.history_size as u64, ttl_ms: room.history_ttl_ms, numbering_ttl_ms: room.numbering_ttl_ms }
-    };
-    Rules { retention: Arc::new(retention), session_ttl_ms: plan.store.session_ttl_ms }
-}
-
 /// The store as the control address shows it.
 struct ObservedStore {
     figures: Arc<StoreFigures>,
@@ -140,6 +131,21 @@ impl Observed for ObservedStore {
                 "roomring_store_swept",
                 "Rows removed from the store because they expired or were too many.",
                 figures.swept.get(),
+            ),
+            gauge(
+                "roomring_store_dead_letters",
+                "Dead letters kept: messages that were acknowledged and could not be stored.",
+                figures.dead_letters.get(),
+            ),
+            Metric::counter(
+                "roomring_store_dead_letters_added",
+                "Messages that became dead letters.",
+                figures.dead_letters_added.get(),
+            ),
+            Metric::counter(
+                "roomring_store_dead_letters_lost",
+                "Messages that could not become dead letters because too many are kept.",
+                figures.dead_letters_lost.get(),
             ),
         ];
         if self.has_log {

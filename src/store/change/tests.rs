@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::chat::{ReceiptKind, Role, Visibility};
-use crate::base::ids::UserName;
+use crate::base::ids::{Position, UserName};
 use crate::engine::kept::{
     AccountAsk, Actor, DeadLetter, DeadLetterAsk, KeptAccount, KeptSession, RoomAct, RoomAsk, SessionId,
 };
@@ -113,7 +113,8 @@ fn ask(random: &mut Random) -> KeptAsk {
 }
 
 fn change(random: &mut Random) -> Change {
-    match random.below(8) {
+    match random.below(9) {
+        5 => Change::Import(step(random)),
         0 => Change::Begin { boot: random.next(), is_behind: random.below(2) == 1 },
         1 => Change::End,
         2 => Change::Open { room: room(random), epoch: Epoch(random.next()), at: random.next() },
@@ -123,6 +124,26 @@ fn change(random: &mut Random) -> Change {
             Change::Forget { room, id, seq: random.next(), used_at: random.next() }
         }
         _ => Change::Ask(ask(random)),
+    }
+}
+
+fn step(random: &mut Random) -> ImportStep {
+    match random.below(6) {
+        0 => ImportStep::Start {
+            room: room(random),
+            head: maybe(random, |random| Position { epoch: Epoch(random.next()), seq: random.next() }),
+            needs_epoch: random.below(2) == 1,
+            used_at: random.next(),
+            created: maybe(random, |random| (*random.pick(&[Visibility::Public, Visibility::Private]), text(random))),
+        },
+        1 => ImportStep::Member { user: user(random), role: *random.pick(&[Role::Member, Role::Admin, Role::Owner]) },
+        2 => {
+            let (code, uses_left) = (text(random), random.next() as u32);
+            ImportStep::Invite { code, uses_left, expires_at: random.next() }
+        }
+        3 => ImportStep::Receipt { user: user(random), read: random.next(), delivered: random.next() },
+        4 => ImportStep::Record(record(random)),
+        _ => ImportStep::Finish,
     }
 }
 

@@ -87,7 +87,7 @@ fn append(name: &str, attempt: u64, seq: Seq) -> StoreRequest {
 }
 
 fn load(name: &str) -> StoreRequest {
-    StoreRequest::Load { room: room(name), count: 10, keys_since: 0, epoch: Epoch(9) }
+    StoreRequest::Load { attempt: 0, room: room(name), count: 10, keys_since: 0, epoch: Epoch(9) }
 }
 
 fn page(name: &str, token: u64) -> StoreRequest {
@@ -166,7 +166,7 @@ fn a_room_is_opened_in_the_log_before_it_is_loaded() {
     let mut rig = Rig::new(true);
     rig.ask(vec![load("a")]);
     assert_eq!(rig.index(), ["load a false"]);
-    let load = Load { room: room("a"), count: 10, keys_since: 0, epoch: Epoch(9) };
+    let load = Load { attempt: 0, room: room("a"), count: 10, keys_since: 0, epoch: Epoch(9) };
     rig.keeper.handle_needs_open(rig.now, CORE, load, &mut rig.output);
     let opened = rig.output.log.as_ref().map(|group| group.entries[0].change.clone());
     assert_eq!(opened, Some(Change::Open { room: room("a"), epoch: Epoch(9), at: rig.now.unix_ms }));
@@ -287,4 +287,19 @@ fn sessions_are_changes_that_nobody_waits_for() {
     rig.ask(vec![StoreRequest::Ask { token: 3, ask: KeptAsk::SaveSession { session: SessionId(1), kept } }]);
     rig.logged(false);
     assert!(rig.events().is_empty());
+}
+
+#[test]
+fn the_index_is_given_so_many_reads_and_the_lanes_are_left_full_behind_them() {
+    let mut rig = Rig::new(true);
+    rig.ask((0..READS_AT_ONCE_MAX as u64 + 3).map(|token| page("a", token)).collect());
+    assert_eq!((rig.index().len(), rig.keeper.takes_requests()), (READS_AT_ONCE_MAX, true));
+    rig.keeper.handle_read(&mut rig.output);
+    assert_eq!(rig.index(), [format!("page {READS_AT_ONCE_MAX}")]);
+    rig.ask((0..READS_WAITING_MAX as u64).map(|token| page("a", token)).collect());
+    assert!(!rig.keeper.takes_requests() && !rig.keeper.is_idle());
+    for _ in 0..READS_AT_ONCE_MAX + READS_WAITING_MAX + 2 {
+        rig.keeper.handle_read(&mut rig.output);
+    }
+    assert!(rig.keeper.takes_requests() && rig.keeper.is_idle());
 }

@@ -1,8 +1,11 @@
 //! Checks a log for an operator. Changes nothing, and goes on after damage.
 
+use std::collections::VecDeque;
+
 use super::disk::Disk;
 use super::error::LogError;
 use super::format::file_name;
+use super::groups::{Groups, Source};
 use super::survey::{Tail, survey};
 
 /// What a log holds and what is wrong with it.
@@ -62,4 +65,10 @@ pub fn check(disk: &impl Disk) -> Result<Report, LogError> {
         torn: one.tail,
     });
     Ok(Report { segments: segments.collect(), damage: found.faults })
+}
+
+/// Reads the groups of a segment that can be read, as the check has found them.
+pub fn groups_of<D: Disk + Clone>(disk: &D, segment: &SegmentReport) -> Groups<D> {
+    let source = Source { first: segment.first, end: segment.end };
+    Groups::new(disk.clone(), VecDeque::from([source]), segment.first - 1)
 }

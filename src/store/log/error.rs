@@ -48,6 +48,25 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// The file at fault, with the offset where one is known.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, Option<u64>)> {
+        match self {
+            LogError::Io { file, .. }
+            | LogError::Foreign { file }
+            | LogError::Version { file, .. }
+            | LogError::Renamed { file, .. }
+            | LogError::Unchained { file, .. } => Some((file, None)),
+            LogError::Missing { missing, .. } => Some((missing, None)),
+            LogError::Header { file, .. } => Some((file, Some(0))),
+            LogError::Length { file, expected, found } => Some((file, Some(*expected.min(found)))),
+            LogError::Record { file, offset, .. } | LogError::Followed { file, offset, .. } => {
+                Some((file, Some(*offset)))
+            }
+            LogError::Outside { .. } | LogError::Append(_) => None,
+        }
+    }
+
     pub(super) fn io(action: &'static str, file: String) -> impl FnOnce(io::Error) -> Self {
         move |reason| LogError::Io { action, file, reason }
     }

@@ -45,6 +45,7 @@ impl<'a> Group<'a> {
             Change::Open { room, epoch, at } => self.open(room, *epoch, *at)?,
             Change::Append { room, epoch, record } => return self.append(room, *epoch, record),
             Change::Ask(ask) => return self.ask(ask),
+            Change::Import(step) => return self.import(step),
             Change::Forget { room, id, seq, used_at } => self.forget(room, *id, *seq, *used_at)?,
         }
         Ok(Outcome::Done)
@@ -85,6 +86,7 @@ impl<'a> Group<'a> {
     }
 
     fn begin(&mut self, number: u64, is_behind: bool) -> Result<(), StateError> {
+        self.end_import()?;
         let before = self.boot;
         if before.is_behind && !before.has_ended {
             self.put(Table::Meta, keys::unclean(before.number), &Present);
@@ -144,7 +146,7 @@ impl<'a> Group<'a> {
         Ok(Outcome::Done)
     }
 
-    fn put_record(&mut self, room: &mut Room, record: &Record) {
+    pub fn put_record(&mut self, room: &mut Room, record: &Record) {
         let key = keys::record(room.id, record.seq);
         if let Some(text) = &record.key {
             let row = Key { at: record.at, from: record.from.clone(), key: text.clone() };

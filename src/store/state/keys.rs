@@ -18,6 +18,8 @@ pub const DEAD_LETTERS: &[u8] = b"dead_letters";
 pub const SESSIONS: &[u8] = b"sessions";
 /// `meta`: how many created rooms were deleted.
 pub const DELETIONS: &[u8] = b"deletions";
+/// `meta`: the room that an import has begun and not finished.
+pub const IMPORT: &[u8] = b"import";
 /// `meta`: the key that signs tokens.
 pub const SIGNING_KEY: &[u8] = b"signing_key";
 

@@ -1,7 +1,7 @@
 //! Lists for operators and for the export: all rooms, and the members, receipts and records of one. In the order of keys.
 
 use super::error::StateError;
-use super::rows::{Receipts, Room, Value};
+use super::rows::{Invite, Receipts, Room, Value};
 use super::rules::Setup;
 use super::{answers, keys, lookups, pages};
 use crate::base::chat::Role;
@@ -24,6 +24,19 @@ pub struct RoomSummary {
     pub used_at: u64,
     /// What was created under this name.
     pub created: Option<KeptRoom>,
+    /// Its epoch cannot be continued: messages of it have been seen and are not held.
+    pub needs_epoch: bool,
+}
+
+/// An invite in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedInvite {
+    /// Its code.
+    pub code: Box<str>,
+    /// How often it can be used; 0: without bound.
+    pub uses_left: u32,
+    /// Until when, Unix milliseconds.
+    pub expires_at: u64,
 }
 
 /// A lasting member in a list.
@@ -62,13 +75,23 @@ pub(super) fn rooms(
         let name = std::str::from_utf8(&key).ok().and_then(|name| RoomName::new(name).ok());
         // Of a deleted room only its past numbering is left, which is nobody's concern.
         if let Some(name) = name.filter(|_| room.id != 0) {
-            let head = answers::head(&room, setup);
-            let Room { first, used_at, created, .. } = room;
-            let created = created.map(|created| created.kept);
-            listed.push(RoomSummary { room: name, head, first_seq: first, used_at, created });
+            listed.push(summary(rows, setup, name, room)?);
         }
     }
     Ok(listed)
+}
+
+pub(super) fn find_room(rows: &dyn Rows, setup: &Setup, name: &RoomName) -> Result<Option<RoomSummary>, StateError> {
+    let room = lookups::room(rows, name)?;
+    if room.id == 0 { Ok(None) } else { summary(rows, setup, name.clone(), room).map(Some) }
+}
+
+fn summary(rows: &dyn Rows, setup: &Setup, name: RoomName, room: Room) -> Result<RoomSummary, StateError> {
+    let head = answers::head(&room, setup);
+    let needs_epoch = room.has_numbering() && lookups::is_left_unclean(rows, room.boot)?;
+    let Room { first, used_at, created, .. } = room;
+    let created = created.map(|created| created.kept);
+    Ok(RoomSummary { room: name, head, first_seq: first, used_at, created, needs_epoch })
 }
 
 pub(super) fn members(
@@ -90,6 +113,24 @@ pub(super) fn receipts(
     let listed = of_room::<Receipts>(rows, Table::Receipts, name, after, limit)?;
     let listed = listed.into_iter();
     Ok(listed.map(|(user, Receipts { read, delivered })| ListedReceipt { user, read, delivered }).collect())
+}
+
+/// The invites of a room whose codes are above one, expired ones included.
+pub(super) fn invites(
+    rows: &dyn Rows,
+    name: &RoomName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<ListedInvite>, StateError> {
+    let id = lookups::room(rows, name)?.id;
+    let after = after.map(|after| keys::of_room(id, after));
+    let span = Span::prefix(&keys::id(id), after.as_deref());
+    let found = Invite::scan(rows, Table::Invites, span, Direction::Up).take(if id == 0 { 0 } else { limit });
+    let listed = found.map(|row| {
+        let (key, Invite { expires_at, uses_left }) = row?;
+        Ok(keys::text_of(&key).map(|code| ListedInvite { code: code.into(), uses_left, expires_at }))
+    });
+    Ok(listed.collect::<Result<Vec<_>, StateError>>()?.into_iter().flatten().collect())
 }
 
 /// The records above `after` that have not been removed.

@@ -48,6 +48,12 @@ pub(super) fn is_unclean(rows: &dyn Rows, boot: u64) -> Result<bool, StateError>
     Ok(Present::find(rows, Table::Meta, &keys::unclean(boot))?.is_some())
 }
 
+/// Whether a room that was last used in a boot must have another numbering in the next one.
+pub(super) fn is_left_unclean(rows: &dyn Rows, boot: u64) -> Result<bool, StateError> {
+    let last = self::boot(rows)?;
+    Ok(last.number == boot && last.is_behind && !last.has_ended || is_unclean(rows, boot)?)
+}
+
 /// A counter.
 pub(super) fn counter(rows: &dyn Rows, key: &[u8]) -> Result<u64, StateError> {
     Ok(u64::find(rows, Table::Meta, key)?.unwrap_or(0))

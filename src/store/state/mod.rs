@@ -5,7 +5,7 @@
 //! changes ──► state: one group is one batch ──► tables
 //!               │ group: Begin, End, Open, Append, Forget
 //!               │ rooms, members, invites, receipts, sessions, accounts, dead_letters: what is asked
-//! reads ──► pages (load, page), answers (asks that change nothing), listings (operators)
+//! reads ──► pages (load, page), answers (asks that change nothing), listings and audit (operators)
 //! time  ──► sweep: removes what reads do not show any more
 //! ```
 //!
@@ -16,9 +16,11 @@
 
 mod accounts;
 mod answers;
+mod audit;
 mod dead_letters;
 mod error;
 mod group;
+mod imports;
 mod invites;
 mod keys;
 mod listings;
@@ -36,8 +38,9 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use audit::Holdings;
 pub use error::StateError;
-pub use listings::{ListedMember, ListedReceipt, RoomSummary};
+pub use listings::{ListedInvite, ListedMember, ListedReceipt, RoomSummary};
 pub use outcome::{Outcome, Skipped};
 pub use pages::Loaded;
 pub use rules::{Bounds, Keep, Rules, Setup};

@@ -15,7 +15,7 @@ pub enum Outcome {
     Answer(KeptAnswer),
 }
 
-/// Why a record is not appended.
+/// Why a record is not appended, or a room not imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
     /// Its seq has been taken in this numbering: it is kept already.
@@ -35,6 +35,10 @@ pub enum Skipped {
     },
     /// The room was deleted.
     Deleted,
+    /// A room to be imported is there already.
+    Exists,
+    /// The step does not fit the room that is imported, which is given up.
+    NotImported,
 }
 
 /// Why what was asked of a room stops.

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::audit::{self, Holdings};
 use super::error::StateError;
 use super::group::Group;
-use super::listings::{self, ListedMember, ListedReceipt, RoomSummary};
+use super::listings::{self, ListedInvite, ListedMember, ListedReceipt, RoomSummary};
 use super::outcome::Outcome;
 use super::pages::{self, Loaded};
 use super::rows::FORMATS;
@@ -88,6 +89,14 @@ impl<T: Tables> State<T> {
         Ok(lookups::boot(&self.tables)?.number)
     }
 
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    /// The tables fail.
+    pub fn dead_letters(&self) -> Result<u64, StateError> {
+        lookups::counter(&self.tables, keys::DEAD_LETTERS)
+    }
+
     /// Whether a room must be opened ([`Change::Open`]) before it is used in a boot.
     ///
     /// # Errors
@@ -146,6 +155,22 @@ impl<T: Tables> State<T> {
         listings::members(&self.tables, room, after, limit)
     }
 
+    /// The invites of a room whose codes are above one, expired ones included.
+    ///
+    /// # Errors
+    /// The tables fail or are damaged.
+    pub fn invites(&self, room: &RoomName, after: Option<&str>, limit: usize) -> Result<Vec<ListedInvite>, StateError> {
+        listings::invites(&self.tables, room, after, limit)
+    }
+
+    /// One room, as [`State::rooms`] lists it.
+    ///
+    /// # Errors
+    /// The tables fail or are damaged.
+    pub fn find_room(&self, room: &RoomName) -> Result<Option<RoomSummary>, StateError> {
+        listings::find_room(&self.tables, &self.setup, room)
+    }
+
     /// The receipts of a room, of users above a name.
     ///
     /// # Errors
@@ -166,6 +191,14 @@ impl<T: Tables> State<T> {
     /// The tables fail or are damaged.
     pub fn records(&self, room: &RoomName, after: Seq, count: usize, bytes: usize) -> Result<Vec<Record>, StateError> {
         listings::records(&self.tables, room, after, count, bytes)
+    }
+
+    /// Holds all rows against each other, and tells `note` each thing that is wrong, in one sentence. What is held.
+    ///
+    /// # Errors
+    /// The tables fail or are damaged, so that not all of it was looked at.
+    pub fn audit(&self, note: &mut dyn FnMut(String)) -> Result<Holdings, StateError> {
+        audit::audit(&self.tables, note)
     }
 
     /// Removes what is not shown any more: looks at no more than `budget` rows, and goes on there the next time. What must be

@@ -20,6 +20,10 @@ use crate::store::tables::write_set::WriteSet;
 /// Rooms that wait to be trimmed before their turn; further ones wait for it.
 const HURRIED_MAX: usize = 65_536;
 
+/// Rooms that one sweep looks at in their turn. In a busy table each costs a look at every version of its row that is still in
+/// memory, so there are few of them, however large the budget is.
+const ROOMS_PER_SWEEP: usize = 256;
+
 /// The tables with rows of a room's id.
 const OF_ROOMS: [Table; 5] = [Table::Records, Table::Keys, Table::Members, Table::Invites, Table::Receipts];
 
@@ -127,28 +131,25 @@ impl Sweeper {
     }
 
     fn sweep_rooms(&mut self, pass: &mut Pass<'_>) -> Result<(), StateError> {
-        while pass.left > 0 {
-            let count = pass.left.min(256);
-            let rows = Room::scan(&pass.set, Table::Rooms, Span::prefix(b"", self.room.as_deref()), Direction::Up);
-            let rows: Vec<_> = rows.take(count).collect::<Result<_, _>>()?;
-            let is_last = rows.len() < count;
-            for (key, room) in rows {
-                if pass.left == 0 {
-                    return Ok(());
-                }
-                self.room = Some(key.clone());
-                let name = std::str::from_utf8(&key).ok().and_then(|name| RoomName::new(name).ok());
-                let Some(name) = name else { continue };
-                let allowance = pass.left;
-                if !pass.room(&name, room, allowance)? {
-                    self.hurry(name);
-                }
-            }
-            if is_last {
-                self.room = None;
-                pass.swept.is_round_done = std::mem::take(&mut self.is_session_round_done);
+        let count = pass.left.min(ROOMS_PER_SWEEP);
+        let rows = Room::scan(&pass.set, Table::Rooms, Span::prefix(b"", self.room.as_deref()), Direction::Up);
+        let rows: Vec<_> = rows.take(count).collect::<Result<_, _>>()?;
+        let is_last = rows.len() < count;
+        for (key, room) in rows {
+            if pass.left == 0 {
                 return Ok(());
             }
+            self.room = Some(key.clone());
+            let name = std::str::from_utf8(&key).ok().and_then(|name| RoomName::new(name).ok());
+            let Some(name) = name else { continue };
+            let allowance = pass.left;
+            if !pass.room(&name, room, allowance)? {
+                self.hurry(name);
+            }
+        }
+        if is_last {
+            self.room = None;
+            pass.swept.is_round_done = std::mem::take(&mut self.is_session_round_done);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The state over both kinds of tables: the checks that every store passes, what only this one does, and that the same changes
 //! always lead to the same state.
 
+mod audits;
 mod memory_mode;
 mod replays;
 mod sweeps;
@@ -56,6 +57,9 @@ impl<T: Tables> Logged<T> {
         for (commit, change) in (1..).zip(&self.log).skip(state.applied() as usize) {
             state.apply(commit, std::slice::from_ref(change)).expect("applied again");
         }
+        let mut faults = Vec::new();
+        state.audit(&mut |fault| faults.push(fault)).expect("readable");
+        assert_eq!(faults, [""; 0], "what changes and sweeps leave is sound");
         self.state = Some(state);
         self.boot += 1;
         self.change(Change::Begin { boot: self.boot, is_behind });

@@ -1,9 +1,10 @@
-//! Tables on disk, by fjall: a keyspace each. Syncs when it is asked to, and fjall does before it writes what is in memory to a
-//! file, so what is on disk is always a run of whole batches from the first.
+//! Tables on disk, by fjall. Syncs when it is asked to, and fjall does before it writes what is in memory to a file, so what is
+//! on disk is always a run of whole batches from the first.
 //!
-//! fjall tells damage in the middle of its journal from an unfinished write neither by an error nor by what it reads: it opens
-//! with what stands before the damage, though files of some tables may hold later batches. So every batch has a number, which
-//! stands in each table that it changes, and in `meta`: no table may be ahead of `meta`.
+//! All tables share one keyspace: a key begins with the number of its table. So they are written to files together, and none
+//! is ever ahead of another. fjall tells damage in the middle of its journal from an unfinished write neither by an error nor
+//! by what it reads: it opens with what stands before the damage. The mark, which each batch carries, says how far that is,
+//! and the log has the rest.
 
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -17,16 +18,18 @@ use super::memory::check_keys;
 use super::rows::{Direction, Put, Row, Rows, RowsIn, Sizes, Span, Tables};
 use super::table::Table;
 
-/// The key of a table's number of its last batch. Above every other key, because no key begins with this byte: keys begin
-/// with UTF-8, or with an id far below 2^63.
+/// The key of the mark. No table has this number.
 const MARK: &[u8] = &[u8::MAX];
+
+/// The name of the keyspace. Never changes.
+const NAME: &str = "tables";
 
 /// How much memory the tables take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskOptions {
     /// Cache of blocks read.
     pub cache_bytes: u64,
-    /// Rows of one table that wait in memory before they are written to a file.
+    /// Rows that wait in memory before they are written to a file.
     pub memtable_bytes: u64,
     /// Journals on disk before the tables that hold them back are written to files: at least 64 MiB.
     pub journal_bytes: u64,
@@ -36,7 +39,7 @@ pub struct DiskOptions {
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20, memtable_bytes: 16 << 20, journal_bytes: 128 << 20, threads: 2 }
+        Self { cache_bytes: 32 << 20, memtable_bytes: 64 << 20, journal_bytes: 128 << 20, threads: 2 }
     }
 }
 
@@ -44,9 +47,7 @@ impl Default for DiskOptions {
 pub struct DiskTables {
     path: PathBuf,
     database: Database,
-    keyspaces: Vec<Keyspace>,
-    /// The number of the last batch.
-    batch: u64,
+    keyspace: Keyspace,
     applied: u64,
 }
 
@@ -57,66 +58,57 @@ impl DiskTables {
     /// See [`TablesError`].
     pub fn open(path: &Path, options: &DiskOptions) -> Result<Self, TablesError> {
         let path = path.to_owned();
-        let (database, keyspaces) = open(&path, options).map_err(|error| at_open(&path, error))?;
-        let mut tables = Self { path, database, keyspaces, batch: 0, applied: 0 };
-        if let Some(mark) = tables.value(Table::Meta, MARK)? {
-            (tables.batch, tables.applied) = tables.read_mark(Table::Meta, &mark)?;
-        }
-        for table in Table::ALL {
-            let Some(mark) = tables.value(table, MARK)? else { continue };
-            let (batch, _) = tables.read_mark(table, &mark)?;
-            if batch > tables.batch {
-                let why = format!(
-                    "table {} holds batch {batch}, but the journal ends with batch {}",
-                    table.name(),
-                    tables.batch
-                );
-                return Err(TablesError::Damaged { path: tables.path, why });
-            }
+        let (database, keyspace) = open(&path, options).map_err(|error| at_open(&path, error))?;
+        let mut tables = Self { path, database, keyspace, applied: 0 };
+        if let Some(mark) = tables.value(MARK)? {
+            let applied: Result<[u8; 8], _> = mark.as_ref().try_into();
+            let why = || format!("the mark has {} bytes instead of 8", mark.len());
+            let damaged = |_| TablesError::Damaged { path: tables.path.clone(), why: why() };
+            tables.applied = u64::from_le_bytes(applied.map_err(damaged)?);
         }
         Ok(tables)
     }
 
-    fn keyspace(&self, table: Table) -> &Keyspace {
-        &self.keyspaces[table as usize]
-    }
-
-    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, TablesError> {
-        let value = self.keyspace(table).get(key).map_err(|error| failed(&self.path, error))?;
+    fn value(&self, key: &[u8]) -> Result<Option<Bytes>, TablesError> {
+        let value = self.keyspace.get(key).map_err(|error| failed(&self.path, error))?;
         Ok(value.map(Bytes::from))
-    }
-
-    fn read_mark(&self, table: Table, mark: &Bytes) -> Result<(u64, u64), TablesError> {
-        let halves = mark.split_at_checked(8).and_then(|(batch, applied)| {
-            Some((u64::from_le_bytes(batch.try_into().ok()?), u64::from_le_bytes(applied.try_into().ok()?)))
-        });
-        halves.ok_or_else(|| {
-            let why = format!("the mark of table {} has {} bytes instead of 16", table.name(), mark.len());
-            TablesError::Damaged { path: self.path.clone(), why }
-        })
     }
 
     fn row(&self, guard: Guard) -> Result<Row, TablesError> {
         let (key, value) = guard.into_inner().map_err(|error| failed(&self.path, error))?;
-        Ok((key.into(), value.into()))
+        Ok((Bytes::from(key).slice(1..), value.into()))
+    }
+}
+
+/// The key of a table's row.
+fn full_key(table: Table, key: &[u8]) -> Vec<u8> {
+    let mut full = Vec::with_capacity(1 + key.len());
+    full.push(table as u8);
+    full.extend_from_slice(key);
+    full
+}
+
+/// The bound of a table's rows in the keyspace; `none` is the one that stands for all of them.
+fn full_bound(table: Table, bound: Bound<Vec<u8>>, none: Bound<Vec<u8>>) -> Bound<Vec<u8>> {
+    match bound {
+        Bound::Included(key) => Bound::Included(full_key(table, &key)),
+        Bound::Excluded(key) => Bound::Excluded(full_key(table, &key)),
+        Bound::Unbounded => none,
     }
 }
 
 impl Rows for DiskTables {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, TablesError> {
-        self.value(table, key)
+        self.value(&full_key(table, key))
     }
 
     fn scan(&self, table: Table, span: Span, direction: Direction) -> RowsIn<'_> {
-        let to = match span.to {
-            Bound::Unbounded => Bound::Excluded(MARK.to_vec()),
-            to => to,
-        };
-        let span = Span { from: span.from, to };
         if span.is_empty() {
             return Box::new(std::iter::empty());
         }
-        let rows = self.keyspace(table).range((span.from, span.to));
+        let from = full_bound(table, span.from, Bound::Included(vec![table as u8]));
+        let to = full_bound(table, span.to, Bound::Excluded(vec![table as u8 + 1]));
+        let rows = self.keyspace.range((from, to));
         match direction {
             Direction::Up => Box::new(rows.map(|guard| self.row(guard))),
             Direction::Down => Box::new(rows.rev().map(|guard| self.row(guard))),
@@ -127,24 +119,18 @@ impl Rows for DiskTables {
 impl Tables for DiskTables {
     fn write(&mut self, batch: Vec<Put>, applied: Option<u64>) -> Result<(), TablesError> {
         check_keys(&batch)?;
-        let (number, applied) = (self.batch + 1, applied.unwrap_or(self.applied));
-        let mark = Bytes::from([number.to_le_bytes(), applied.to_le_bytes()].concat());
+        let applied = applied.unwrap_or(self.applied);
         let mut writes = self.database.batch();
-        let mut is_marked = [false; Table::ALL.len()];
-        is_marked[Table::Meta as usize] = true;
         for Put { table, key, value } in batch {
-            is_marked[table as usize] = true;
-            let keyspace = &self.keyspaces[table as usize];
+            let key = full_key(table, &key);
             match value {
-                Some(value) => writes.insert(keyspace, key, value),
-                None => writes.remove(keyspace, key),
+                Some(value) => writes.insert(&self.keyspace, key, value),
+                None => writes.remove(&self.keyspace, key),
             }
         }
-        for table in Table::ALL.into_iter().filter(|table| is_marked[*table as usize]) {
-            writes.insert(&self.keyspaces[table as usize], MARK, mark.clone());
-        }
+        writes.insert(&self.keyspace, MARK, applied.to_le_bytes());
         writes.commit().map_err(|error| failed(&self.path, error))?;
-        (self.batch, self.applied) = (number, applied);
+        self.applied = applied;
         Ok(())
     }
 
@@ -157,27 +143,24 @@ impl Tables for DiskTables {
     }
 
     fn sizes(&self) -> Sizes {
-        let files: u64 = self.keyspaces.iter().map(Keyspace::disk_space).sum();
+        let files = self.keyspace.disk_space();
         // A journal that cannot be measured counts as none: sizes are for statistics.
         let journals = self.database.journal_disk_space().unwrap_or(0);
         Sizes { memory_bytes: self.database.write_buffer_size(), disk_bytes: files + journals }
     }
 }
 
-fn open(path: &Path, options: &DiskOptions) -> fjall::Result<(Database, Vec<Keyspace>)> {
+fn open(path: &Path, options: &DiskOptions) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes)
         .manual_journal_persist(true)
         .worker_threads(options.threads)
         .open()?;
-    let keyspace = |table: Table| {
-        database.keyspace(table.name(), || {
-            KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).manual_journal_persist(true)
-        })
-    };
-    let keyspaces = Table::ALL.into_iter().map(keyspace).collect::<fjall::Result<Vec<_>>>()?;
-    Ok((database, keyspaces))
+    let keyspace = database.keyspace(NAME, || {
+        KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).manual_journal_persist(true)
+    })?;
+    Ok((database, keyspace))
 }
 
 /// What an error of fjall calls for.

@@ -30,7 +30,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// All of them, each at the place of its number.
+    /// All of them, each at the place of its number, which its keys on disk begin with. Never changes.
     pub const ALL: [Table; 12] = [
         Table::Meta,
         Table::Rooms,
@@ -46,7 +46,7 @@ impl Table {
         Table::Garbage,
     ];
 
-    /// Its name on disk and in errors. Never changes.
+    /// Its name in errors.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

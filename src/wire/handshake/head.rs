@@ -42,7 +42,10 @@ pub fn parse_head_offering(dialects: &'static [Dialect], received: &[u8]) -> Hea
     let is_head = request.method == Some("HEAD");
     let refused = |refusal| Head::Refused { refusal, is_head };
     // A path of accounts has other methods. Until the path has come, it may be one.
-    let is_elsewhere = request.path.is_some_and(|target| path_of_account(target).is_none());
+    let is_elsewhere = match request.path {
+        Some(target) => path_of_account(target).is_none(),
+        None => !may_be_account(within),
+    };
     if parsed.is_ok() && is_elsewhere && request.method.is_some_and(|method| !matches!(method, "GET" | "HEAD")) {
         return refused(HttpRefusal::new(405, "method_not_allowed", "the method must be GET or HEAD"));
     }
@@ -89,6 +92,16 @@ fn read_request(request: &httparse::Request<'_, '_>, dialects: &'static [Dialect
 /// The path of accounts that a request target names, if it names one.
 fn path_of_account(target: &str) -> Option<AccountPath> {
     split_target(target).ok().and_then(|(_, path, _)| AccountPath::of(path))
+}
+
+/// Whether the path of an incomplete request line may be one of accounts.
+fn may_be_account(begun: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"/account/";
+    let target = begun.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
+    // A target in absolute form shows its path late.
+    target.first().is_some_and(|first| first.is_ascii_alphabetic())
+        || target.starts_with(PREFIX)
+        || PREFIX.starts_with(target)
 }
 
 /// Splits a request target in origin form or absolute form (RFC 9112 section 3.2) into its authority, if it has one, its

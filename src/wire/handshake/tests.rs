@@ -226,6 +226,9 @@ fn other_methods_are_405_before_their_head_is_complete() {
     for bytes in [&b"POST /ws"[..], b"OPTIONS * HTTP/1.1\r\n", b"get / ", b"CONNECT a:80 HTTP/1.1\r\n"] {
         assert_eq!(refused(bytes), 405, "{}", String::from_utf8_lossy(bytes));
     }
+    for bytes in [&b"POST "[..], b"POST /acc", b"OPTIONS /account/tok", b"PUT http://a/account/token HTTP/1.1\r\n"] {
+        assert_eq!(parse_head(bytes), Head::Incomplete, "{}", String::from_utf8_lossy(bytes));
+    }
     let upgrade = String::from_utf8(head("/ws", &BASE)).expect("ASCII").replace("GET ", "HEAD ");
     assert_eq!(refused(upgrade.as_bytes()), 405, "RFC 6455 section 4.1 demands GET");
 }
@@ -384,4 +387,70 @@ fn statuses_have_their_headers() {
         let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body, serde_json::json!({"error": "code", "message": "words"}));
     }
+}
+
+/// What a request with these headers does at `/account/token`.
+fn account(method: &str, headers: &str) -> AccountHead {
+    let head = format!("{method} /account/token HTTP/1.1\r\nHost: h\r\n{headers}\r\n{{}}");
+    match parse_head(head.as_bytes()) {
+        Head::Complete { used, request: HttpRequest::Account(account) } => {
+            assert_eq!(used, head.len() - 2, "the body follows");
+            *account
+        }
+        other => panic!("{head}: {other:?}"),
+    }
+}
+
+#[test]
+fn requests_about_accounts_say_how_long_their_body_is() {
+    for (headers, expected) in [
+        ("Content-Length: 2\r\n", Ok(2)),
+        ("Content-Length: 0\r\n", Ok(0)),
+        ("Content-Length: 4096\r\n", Ok(4_096)),
+        ("Content-Length: 4097\r\n", Err(413)),
+        ("Content-Length: 99999999999999999999999\r\n", Err(413)),
+        ("Content-Length: +2\r\n", Err(400)),
+        ("Content-Length: 2, 2\r\n", Err(400)),
+        ("Content-Length:\r\n", Err(400)),
+        ("Content-Length: 2\r\nContent-Length: 2\r\n", Err(400)),
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", Err(411)),
+        ("", Err(411)),
+    ] {
+        let AccountMethod::Post { body_bytes, expects_continue } = account("POST", headers).method else {
+            panic!("{headers}: a POST");
+        };
+        assert_eq!(body_bytes.map_err(|refusal| refusal.status), expected, "{headers}");
+        assert!(!expects_continue);
+    }
+    let head = account(
+        "POST",
+        "Content-Length: 2\r\nExpect: 100-Continue\r\nOrigin: http://a\r\nAuthorization: bearer x.y\r\n",
+    );
+    assert_eq!(head.method, AccountMethod::Post { body_bytes: Ok(2), expects_continue: true });
+    assert_eq!((head.path, head.host.as_deref()), (AccountPath::Token, Some("h")));
+    assert_eq!((head.origin.as_deref(), head.token.as_deref()), (Some("http://a"), Some("x.y")));
+    assert_eq!(account("OPTIONS", "").method, AccountMethod::Options);
+    for method in ["GET", "DELETE"] {
+        assert_eq!(account(method, "").method, AccountMethod::Other { is_head: false });
+    }
+    assert_eq!(account("HEAD", "").method, AccountMethod::Other { is_head: true });
+}
+
+#[test]
+fn only_an_origin_that_a_browser_may_send_is_repeated() {
+    let text = |answer: bytes::Bytes| String::from_utf8(answer.to_vec()).expect("text");
+    let answer = text(no_content_response(&AnswerHeaders::readable_by(Some("http://a:1")).allowing_posts(), 0));
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(answer.contains("\r\nAccess-Control-Allow-Origin: http://a:1\r\n"), "{answer}");
+    assert!(answer.contains("\r\nAccess-Control-Allow-Methods: POST\r\n"), "{answer}");
+    assert!(!answer.contains("Content-Length"), "RFC 9110 section 8.6: {answer}");
+    for origin in [None, Some("http://ä"), Some("a b")] {
+        let answer = text(json_response_with(200, &AnswerHeaders::readable_by(origin).secret(), "{}", 0));
+        assert!(!answer.contains("Allow-Origin") && answer.contains("\r\nVary: Origin\r\n"), "{answer}");
+        assert!(answer.contains("\r\nCache-Control: no-store\r\n"), "{answer}");
+    }
+    let refusal = HttpRefusal::new(405, "method_not_allowed", "no");
+    let answer = text(refusal_response_with(&refusal, &AnswerHeaders::default().with_methods(), 0));
+    assert_eq!(answer.matches("Allow: ").count(), 1, "{answer}");
+    assert!(answer.contains("\r\nAllow: POST, OPTIONS\r\n"), "{answer}");
 }

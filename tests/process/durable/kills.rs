@@ -162,7 +162,7 @@ fn what_was_never_heard_of_is_no_gap_to_a_member_that_comes_back() {
             && alice.try_send(&json!({"type": "publish", "room": "lobby", "data": sent}))
         {
             sent += 1;
-            if sent % 50 == 0 {
+            if sent.is_multiple_of(50) {
                 thread::sleep(Duration::from_millis(1));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 use roomring::base::ids::{CoreId, Epoch, RoomName};
 use roomring::base::time::Now;
 use roomring::engine::record::PageRequest;
@@ -76,6 +76,10 @@ pub struct Life {
     log: Arc<Mutex<LogThread<SimDisk>>>,
     index: IndexThread<ModelTables>,
     reports: UnboundedReceiver<Report>,
+    send_index: Sender<ToIndex>,
+    inbox: Receiver<ToIndex>,
+    /// Reads under way of which the keeper does not know, for a canary.
+    early: u32,
     /// From the cores, in order.
     pub requests: VecDeque<Ask>,
     job: Option<(u64, Arc<Group>)>,
@@ -124,6 +128,7 @@ impl Life {
         (tables, rng): (TablesDisk, Rng),
     ) -> Self {
         let (send, reports) = unbounded_channel();
+        let (send_index, inbox) = unbounded();
         let checkpoint: Arc<AtomicU64> = Arc::default();
         let figures: Arc<StoreFigures> = Arc::default();
         let mut keeper = Keeper::new(true, log.figures().newest);
@@ -133,7 +138,7 @@ impl Life {
             state,
             reopen,
             boot,
-            inbox: never(),
+            inbox: inbox.clone(),
             rules,
             new_rules: never(),
             reports: send,
@@ -148,6 +153,9 @@ impl Life {
             log,
             index,
             reports,
+            send_index,
+            inbox,
+            early: 0,
             requests: VecDeque::new(),
             job: None,
             to_index: VecDeque::new(),
@@ -232,8 +240,9 @@ impl Life {
         let core = CoreId(from.core as u16);
         let (room, read) = match &request {
             StoreRequest::Page(request) => (&request.room, Read::Page { core, request: request.clone() }),
-            StoreRequest::Load { room, count, keys_since, epoch } => {
-                let load = Load { room: room.clone(), count: *count, keys_since: *keys_since, epoch: *epoch };
+            StoreRequest::Load { attempt, room, count, keys_since, epoch } => {
+                let (attempt, count, keys_since, epoch) = (*attempt, *count, *keys_since, *epoch);
+                let load = Load { attempt, room: room.clone(), count, keys_since, epoch };
                 (room, Read::Load { core, load, is_opened: false })
             }
             _ => {
@@ -244,7 +253,8 @@ impl Life {
         let kept = truth.head(room).map_or(0, |(_, head)| head);
         let matters = self.appended.get(room).is_some_and(|sees| self.is_undecided(room, *sees, kept));
         self.note(from, &request);
-        // Before all that waits for the index.
+        // Before all that waits for the index; the keeper knows nothing of it.
+        self.early += 1;
         self.to_index.push_front((now_us, ToIndex::Read(read)));
         matters
     }
@@ -270,9 +280,15 @@ impl Life {
         hear(now, Report::Logged { is_kept }, &mut self.keeper, &mut self.output);
     }
 
-    /// The index does the next thing.
-    pub fn index(&mut self, now: Now) {
-        if let Some((_, to)) = self.to_index.pop_front() {
+    /// The index does the next thing, and perhaps more with it.
+    ///
+    /// Up to `more` things that wait behind it are in the inbox by then.
+    pub fn index(&mut self, now: Now, more: usize) {
+        let count = self.to_index.len().min(1 + more);
+        for (_, to) in self.to_index.drain(..count) {
+            self.send_index.send(to).expect("both ends are here");
+        }
+        while let Ok(to) = self.inbox.try_recv() {
             self.index.carry_out(now, to);
         }
     }
@@ -289,6 +305,10 @@ impl Life {
     /// The keeper hears of what the index has done.
     pub fn take_reports(&mut self, now: Now) {
         while let Ok(report) = self.reports.try_recv() {
+            if self.early > 0 && matches!(report, Report::Read) {
+                self.early -= 1;
+                continue;
+            }
             hear(now, report, &mut self.keeper, &mut self.output);
         }
     }
@@ -307,7 +327,8 @@ impl Life {
         self.output.events.drain(..).map(known).collect()
     }
 
-    /// What is wrong with an answer: it must show what was asked to be kept before, as far as that is kept.
+    /// What is wrong with an answer: it must show what was asked to be kept before, as far as that is kept and, at `unix_ms`, not
+    /// too old.
     pub fn check(&mut self, event: &StoreEvent, truth: &Truth, unix_ms: u64, rules: &Rules) -> Option<String> {
         match event {
             StoreEvent::Loaded { room, stretch, .. } => {

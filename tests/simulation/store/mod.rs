@@ -54,6 +54,8 @@ pub struct Store {
     is_behind: bool,
     options: Options,
     rules: Rules,
+    /// The clock jumps, so a record may be removed that is not old.
+    has_jumps: bool,
     disk: SimDisk,
     tables: TablesDisk,
     truth: Truth,
@@ -144,6 +146,7 @@ impl Store {
             is_behind: profile.mode == Mode::Behind,
             options: Options { segment_bytes, salt: 0 },
             rules: rules(profile.settings(node)),
+            has_jumps: profile.faults.wall_jump > 0.0,
             disk: SimDisk::new(rng.next()),
             tables: TablesDisk::default(),
             truth: Truth::new(),
@@ -364,8 +367,9 @@ impl Store {
 
     fn index(&mut self, now: Now) {
         self.disturb_tables();
+        let more = if self.rng.chance(0.3) { self.rng.index(6) } else { 0 };
         if let Some(life) = &mut self.life {
-            life.index(now);
+            life.index(now, more);
         }
         self.tables.fail_in(None);
     }
@@ -384,7 +388,8 @@ impl Store {
         let index_us = if self.rng.chance(0.3) { self.rng.below(self.delay_us / 2 + 1) } else { 0 };
         let events = life.hand_out(now_us, (log_us, index_us));
         for (from, mut event) in events {
-            let wrong = life.check(&event, &self.truth, now.unix_ms, &self.rules);
+            let fresh_ms = if self.has_jumps { u64::MAX } else { now.unix_ms };
+            let wrong = life.check(&event, &self.truth, fresh_ms, &self.rules);
             done.wrong = done.wrong.take().or(wrong);
             let may_be_lost = matches!(event, StoreEvent::Loaded { .. } | StoreEvent::Page(_));
             if may_be_lost && self.rng.chance(self.loss) {

@@ -1,6 +1,11 @@
 //! The HTTP API without sockets and with fake cores: requests refused before a core is asked, cores that do not answer,
 //! and the description. `tests/process/api.rs` tests it with real cores.
 
+mod accounts;
+mod administration;
+mod dead_letters;
+mod description;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -9,7 +14,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::RETRY_AFTER;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -320,65 +325,6 @@ async fn errors_of_cores_have_their_status() {
     assert_eq!(get(&api, "/api/rooms/a").await.headers[RETRY_AFTER], "3");
 }
 
-/// Cores that do what is asked of created rooms.
-fn administering() -> Arc<Api> {
-    api_with(settings(), |_, call| {
-        let Call::Room { room, from, ask } = call else {
-            return FakeCall::Answers(CallAnswer::Ended { count: 2, next: None });
-        };
-        let refused = |code| Answer::Refused(Refusal { code, message: "why", retry_after_ms: None });
-        FakeCall::Answers(CallAnswer::Room(match ask.clone() {
-            Ask::CreateRoom { visibility, title } => {
-                assert_eq!(&**from, "ann");
-                Answer::Room(RoomInfo { visibility, role: None, title, figures: None })
-            }
-            Ask::RoomInfo => {
-                let (visibility, title, figures) = (Visibility::Public, "T".into(), Some((3, 9)));
-                Answer::Room(RoomInfo { visibility, role: None, title, figures })
-            }
-            Ask::DeleteRoom => Answer::RoomDeleted,
-            Ask::SetRole { user, role } => Answer::RoleSet { user, role },
-            Ask::Invite { uses_max, ttl_ms } => {
-                Answer::Invited { code: format!("{uses_max} for {ttl_ms}").into(), expires_at: 7 }
-            }
-            Ask::Kick { .. } if &**room == "unknown" => refused(ErrorCode::RoomNotFound),
-            Ask::Kick { .. } if &**room == "last" => refused(ErrorCode::Forbidden),
-            Ask::Kick { user } => Answer::Kicked { user },
-            other => panic!("not asked here: {other:?}"),
-        }))
-    })
-}
-
-#[tokio::test]
-async fn rooms_are_created_and_administered() {
-    let api = administering();
-    let create = r#"{"room":"den","visibility":"private","title":"The den","user":"ann"}"#;
-    let created = json!({"room": "den", "visibility": "private", "title": "The den"});
-    assert_eq!(post(&api, "/api/create_room", create).await.body, created);
-    let info = json!({"room": "den", "visibility": "public", "title": "T", "members": 3, "head_seq": 9});
-    assert_eq!(get(&api, "/api/rooms/den/info").await.body, info);
-    let role = json!({"room": "den", "user": "bob", "role": "admin"});
-    assert_eq!(post(&api, "/api/set_role", &role.to_string()).await.body, role);
-    let invite = json!({"room": "den", "code": "2 for 60000", "expires_at": 7});
-    assert_eq!(post(&api, "/api/invite", r#"{"room":"den","max_uses":2,"ttl_s":60}"#).await.body, invite);
-    let unbounded = post(&api, "/api/invite", r#"{"room":"den"}"#).await.body;
-    assert_eq!(unbounded["code"], "0 for 604800000");
-    assert_eq!(post(&api, "/api/delete_room", r#"{"room":"den"}"#).await.body, json!({"room": "den"}));
-    refused(&post(&api, "/api/delete_room", r#"{"room":"@ann"}"#).await, 403, "forbidden");
-    let long = format!(r#"{{"room":"den","visibility":"public","title":"{}"}}"#, "x".repeat(257));
-    refused(&post(&api, "/api/create_room", &long).await, 413, "too_large");
-}
-
-#[tokio::test]
-async fn a_kick_ends_the_lasting_membership_first() {
-    let api = administering();
-    for room in ["den", "unknown"] {
-        let kicked = post(&api, "/api/kick", &json!({"room": room, "user": "bob"}).to_string()).await;
-        assert_eq!(kicked.body, json!({"room": room, "user": "bob", "kicked": 4}), "by both cores");
-    }
-    refused(&post(&api, "/api/kick", r#"{"room":"last","user":"bob"}"#).await, 403, "forbidden");
-}
-
 #[tokio::test]
 async fn a_broadcast_has_a_result_for_each_room_in_order() {
     let api = api_with(settings(), |_, call| {
@@ -542,57 +488,4 @@ async fn every_route_is_counted_by_its_pattern() {
     get(&api, "/api/nowhere/2").await;
     let expected = [("/publish", 200, 1), ("/publish", 400, 1), ("other", 404, 2)];
     assert_eq!(api.requests().counts(), expected);
-}
-
-#[tokio::test]
-async fn every_route_and_nothing_else_is_described() {
-    let mut patterns: Vec<&str> = TABLE.routes.iter().map(|route| route.path.as_str()).collect();
-    patterns.sort_unstable();
-    let expected = [
-        "/broadcast",
-        "/connections",
-        "/create_room",
-        "/delete_room",
-        "/disconnect",
-        "/drain",
-        "/invite",
-        "/kick",
-        "/publish",
-        "/rooms",
-        "/rooms/{room}",
-        "/rooms/{room}/history",
-        "/rooms/{room}/info",
-        "/rooms/{room}/members",
-        "/set_role",
-        "/typing",
-    ];
-    assert_eq!(patterns, expected);
-    let api = api_with(settings(), |_, _| FakeCall::Refuses);
-    let answered = get(&api, "/api/openapi.json").await;
-    assert_eq!((answered.status, answered.headers[CONTENT_TYPE].as_bytes()), (200, &b"application/json"[..]));
-    assert_eq!(answered.body["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
-    let described: Vec<(String, String)> = answered.body["paths"]
-        .as_object()
-        .expect("paths")
-        .iter()
-        .flat_map(|(path, methods)| {
-            let methods = methods.as_object().expect("methods").keys();
-            methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
-        })
-        .collect();
-    let mut served: Vec<(String, String)> =
-        TABLE.routes.iter().map(|route| (route.method.to_string(), format!("/api{}", route.path))).collect();
-    served.sort_by(|one, other| one.1.cmp(&other.1));
-    let mut sorted = described.clone();
-    sorted.sort_by(|one, other| one.1.cmp(&other.1));
-    assert_eq!(sorted, served);
-    for (method, path) in described {
-        let path = path.replace("{room}", "a");
-        let answered = send(&api, &method, &path, &[], Body::empty()).await;
-        assert!(!matches!(answered.status, 404 | 405), "{method} {path}: {}", answered.status);
-        let other = if method == "GET" { "POST" } else { "GET" };
-        let answered = send(&api, other, &path, &[], Body::empty()).await;
-        refused(&answered, 405, "method_not_allowed");
-        assert!(answered.headers["allow"].to_str().is_ok_and(|allow| allow.starts_with(&method)), "{path}");
-    }
 }

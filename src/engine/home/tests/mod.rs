@@ -1,5 +1,6 @@
 //! The opening and the end of connections, by the inputs and outputs of an engine.
 
+mod accounts;
 mod addresses;
 mod chat;
 mod crowd;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::base::chat::{Role, Visibility};
 use crate::base::limits::{
-    ASK_AGAIN_MS, ASK_TIMEOUT_MS, ASKS_WAITING_MAX, OPENING_TIMEOUT_MS, PENDING_PER_ROOM_MAX, UNAVAILABLE_RETRY_MS,
+    ASK_AGAIN_MS, ASK_TIMEOUT_MS, ASKS_WAITING_MAX, OPENING_TIMEOUT_MS, PENDING_PER_ROOM_MAX, ROOM_LINGER_MS,
+    UNAVAILABLE_RETRY_MS,
 };
 use crate::engine::kept::KeptRoom;
 
@@ -25,8 +26,8 @@ impl World {
         let epoch = self.owner.rooms.find(&room()).map_or(Epoch(9), |_| self.epoch());
         let head = (head > 0).then_some(Position { epoch, seq: head });
         let stretch = Stretch { head, records: Vec::new() };
-        let (room, created) = (room(), is_created.then_some(kept));
-        self.store_event(StoreEvent::Loaded { room, stretch, first_seq: 1, keys: Vec::new(), created });
+        let (attempt, room, created) = (self.attempt(), room(), is_created.then_some(kept));
+        self.store_event(StoreEvent::Loaded { attempt, room, stretch, first_seq: 1, keys: Vec::new(), created });
     }
 
     /// A created room with member 1 and nothing else to hear.
@@ -247,6 +248,7 @@ fn nothing_is_left_of_a_deleted_room() {
     world.gone(3);
     world.pass(3_000);
     world.discard();
+    world.pass(ROOM_LINGER_MS);
     world.assert_empty();
 }
 

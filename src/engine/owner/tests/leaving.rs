@@ -12,6 +12,7 @@ fn durable() -> World {
     let mut world = World::new(|settings, _| settings.keeping = KeepingMode::Commit);
     world.join(1);
     world.store_event(StoreEvent::Loaded {
+        attempt: 0,
         room: room(),
         stretch: Stretch { head: None, records: vec![] },
         first_seq: 1,

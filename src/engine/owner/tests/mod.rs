@@ -309,6 +309,12 @@ impl World {
         self.owner.rooms.get(id).expect("the room is there").stream.epoch
     }
 
+    /// The attempt in which the room asks the store; 0 without a room.
+    fn attempt(&self) -> u64 {
+        let id = self.owner.rooms.find(&room());
+        id.and_then(|id| self.owner.rooms.get(id)).map_or(0, |room| room.attempt())
+    }
+
     fn has_room(&self) -> bool {
         self.owner.rooms.find(&room()).is_some()
     }

@@ -24,7 +24,14 @@ impl World {
             head: Some(Position { epoch: EPOCH, seq: 30 }),
             records: (21..=30).map(|seq| record(seq, 1)).collect(),
         };
-        world.store_event(StoreEvent::Loaded { room: room(), stretch, first_seq: 1, keys: vec![], created: None });
+        world.store_event(StoreEvent::Loaded {
+            attempt: 0,
+            room: room(),
+            stretch,
+            first_seq: 1,
+            keys: vec![],
+            created: None,
+        });
         world.discard();
         world
     }
@@ -278,7 +285,14 @@ fn a_page_of_a_numbering_that_is_past_is_answered_in_the_new_one() {
     world.publish(3);
     world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch: EPOCH, seq: 31, retry_after_ms: 9 });
     let stretch = Stretch { head: Some(Position { epoch: Epoch(5), seq: 2 }), records: vec![record(2, 1)] };
-    world.store_event(StoreEvent::Loaded { room: room(), stretch, first_seq: 1, keys: vec![], created: None });
+    world.store_event(StoreEvent::Loaded {
+        attempt: 1,
+        room: room(),
+        stretch,
+        first_seq: 1,
+        keys: vec![],
+        created: None,
+    });
     world.own();
     world.page_read(0, Some(1), [20]);
     world.page_read(1, Some(1), [18, 19, 20]);

@@ -21,7 +21,7 @@ fn world(keeping: KeepingMode) -> World {
     if keeping != KeepingMode::None {
         let (room, first_seq, keys) = (room(), 1, vec![]);
         let stretch = Stretch { head: None, records: vec![] };
-        world.store_event(StoreEvent::Loaded { room, stretch, first_seq, keys, created: None });
+        world.store_event(StoreEvent::Loaded { attempt: 0, room, stretch, first_seq, keys, created: None });
     }
     world.join(2);
     world.join(10);

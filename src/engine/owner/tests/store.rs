@@ -25,6 +25,7 @@ impl World {
 
     fn loaded_with(&mut self, head: Option<Position>, records: Vec<Record>, keys: Vec<KeptKey>) {
         self.store_event(StoreEvent::Loaded {
+            attempt: self.attempt(),
             room: room(),
             stretch: Stretch { head, records },
             first_seq: 1,
@@ -323,7 +324,14 @@ fn strange_events_are_nothing() {
     world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch, seq, retry_after_ms: 1 });
     world.store_event(StoreEvent::Committed { attempt: 0, room: stranger.clone(), epoch, seq });
     let stretch = Stretch { head: None, records: vec![] };
-    world.store_event(StoreEvent::Loaded { room: stranger, stretch, first_seq: 1, keys: vec![], created: None });
+    world.store_event(StoreEvent::Loaded {
+        attempt: 0,
+        room: stranger,
+        stretch,
+        first_seq: 1,
+        keys: vec![],
+        created: None,
+    });
     world.failed(2);
     world.link_event(LinkEvent::Restored { round: 1 });
     world.link_event(LinkEvent::Published { token: 0, result: Err(LinkFailure { retry_after_ms: 1 }) });
@@ -543,4 +551,33 @@ fn a_room_without_members_leaves_memory_after_a_while_and_is_loaded_again() {
     world.pass(ROOM_LINGER_MS);
     assert!(!world.has_room());
     world.assert_empty();
+}
+
+#[test]
+fn a_late_answer_to_a_load_of_an_earlier_attempt_does_not_count() {
+    let mut world = World::durable();
+    world.join(1);
+    world.loaded(Some(Position { epoch: Epoch(5), seq: 0 }), vec![]);
+    world.publish(1);
+    world.store_event(StoreEvent::Failed { attempt: 0, room: room(), epoch: Epoch(5), seq: 1, retry_after_ms: 5 });
+    world.loaded(Some(Position { epoch: Epoch(5), seq: 0 }), vec![]);
+    world.publish(1);
+    world.store_event(StoreEvent::Committed { attempt: 1, room: room(), epoch: Epoch(5), seq: 1 });
+    world.publish(1);
+    world.store_event(StoreEvent::Failed { attempt: 1, room: room(), epoch: Epoch(5), seq: 2, retry_after_ms: 5 });
+    world.discard();
+    // The answer to the first load, asked for twice: it was read before the first publish was kept.
+    let (head, records) = (Some(Position { epoch: Epoch(5), seq: 0 }), Vec::new());
+    let stretch = Stretch { head, records };
+    let stale = StoreEvent::Loaded { attempt: 1, room: room(), stretch, first_seq: 1, keys: vec![], created: None };
+    world.store_event(stale);
+    world.publish(1);
+    assert!(world.store.iter().all(|request| !matches!(request, StoreRequest::Append { .. })), "it is still in doubt");
+    world.loaded(Some(Position { epoch: Epoch(5), seq: 1 }), vec![]);
+    world.publish(1);
+    let seqs = world.store.iter().filter_map(|request| match request {
+        StoreRequest::Append { record, .. } => Some(record.seq),
+        _ => None,
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), [2]);
 }

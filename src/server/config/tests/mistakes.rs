@@ -315,7 +315,11 @@ fn values_that_do_not_fit_together_are_refused() {
         ),
         (
             "[server]\nlisten = [\"0.0.0.0:1\"]",
-            "roomring.toml:2: auth.mode: anyone could connect to 0.0.0.0:1, which is not a loopback address; set auth.mode = \"jwt\", or write auth.mode = \"open\" to allow that",
+            "roomring.toml:2: auth.mode: anyone could connect to 0.0.0.0:1, which is not a loopback address; set auth.mode = \"jwt\" or \"accounts\", or write auth.mode = \"open\" to allow that",
+        ),
+        (
+            "[auth]\nmode = \"accounts\"\nhmac_secret = \"hunter2\"",
+            "roomring.toml:3: auth.hmac_secret: cannot be combined with auth.mode = \"accounts\", whose tokens are signed with a key that the store keeps; remove it, or set auth.mode = \"jwt\"",
         ),
         (
             "[server]\nlisten = [\"127.0.0.1:8081\"]",

@@ -158,14 +158,9 @@ fn printing_says_where_each_value_came_from_and_masks_secrets() {
 #[test]
 fn printing_says_which_keys_have_no_effect() {
     let text = print::render(&Config::default());
-    for lines in [
-        "# session_ttl has no effect without sessions that outlive their connections, which this version does not have \
-         yet\nsession_ttl = \"10m\"  # default\n",
-        "# url, prefix, outage, hold_max, hold_timeout, breaker_failures, breaker_reset, lease have no effect without \
-         the link between machines, which this version does not have yet\nurl = ",
-    ] {
-        assert_eq!(text.matches(lines).count(), 1, "{lines} is not in\n{text}");
-    }
+    let lines = "# url, prefix, outage, hold_max, hold_timeout, breaker_failures, breaker_reset, lease have no effect \
+                 without the link between machines, which this version does not have yet\nurl = ";
+    assert_eq!(text.matches(lines).count(), 1, "{lines} is not in\n{text}");
 }
 
 #[test]
@@ -227,6 +222,22 @@ fn tokens_are_verified_in_mode_jwt_alone() {
     assert_eq!((expected.audience.as_str(), expected.issuer.as_str(), expected.leeway_ms), ("a", "i", 3_000));
     assert_eq!(plan_of(&format!("[auth]\n{rest}")).auth, None);
     assert_eq!(plan_of("").auth, None);
+}
+
+#[test]
+fn accounts_exist_in_mode_accounts_alone() {
+    let rest = "audience = \"a\"\n[accounts]\nregister = \"nobody\"\ntoken_ttl = \"5m\"\npassword_min = 12\n";
+    let plan = plan_of(&format!("[auth]\nmode = \"accounts\"\n{rest}"));
+    let accounts = plan.accounts.expect("accounts");
+    assert_eq!((accounts.token_ttl_ms, accounts.password_chars_min), (300_000, 12));
+    assert_eq!((accounts.expected.audience.as_str(), plan.auth), ("a", None));
+    let rules = crate::engine::settings::AccountRules { anyone_registers: false, password_chars_min: 12 };
+    assert_eq!(plan.settings.accounts, Some(rules));
+    assert!(plan.settings.allowed_hosts.allow("any.example"), "connections need a token");
+    for mode in ["open", "jwt"] {
+        let plan = plan_of(&format!("[auth]\nmode = \"{mode}\"\nhmac_secret = \"s\"\n{rest}"));
+        assert_eq!((plan.accounts, plan.settings.accounts), (None, None), "{mode}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl StoreModel {
 
     fn carry_out(&mut self, request: StoreRequest, random: &mut Random) {
         match request {
-            StoreRequest::Load { room, count, keys_since, epoch } => {
+            StoreRequest::Load { attempt, room, count, keys_since, epoch } => {
                 if !self.is_calm && random.below(4) == 0 {
                     return;
                 }
@@ -44,7 +44,14 @@ impl StoreModel {
                 let head = Some(Position { epoch, seq: self.records.len() as u64 });
                 let stretch = Stretch { head, records: self.records[from..].to_vec() };
                 let keys = kept_keys(&self.records, keys_since);
-                self.answers.push_back(StoreEvent::Loaded { room, stretch, first_seq: 1, keys, created: None });
+                self.answers.push_back(StoreEvent::Loaded {
+                    attempt,
+                    room,
+                    stretch,
+                    first_seq: 1,
+                    keys,
+                    created: None,
+                });
             }
             StoreRequest::Append { attempt, room, epoch, record } => {
                 let seq = record.seq;
