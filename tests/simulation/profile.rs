@@ -199,6 +199,15 @@ impl Profile {
         .with_names()
         .with_rollbacks()
         .with_stuck_readers()
+        .with_crashes()
+    }
+
+    /// A node with a store of its own crashes more often: that is when the store matters.
+    fn with_crashes(mut self) -> Self {
+        if matches!(self.mode, Mode::Durable | Mode::Behind) {
+            self.faults.crash *= 3.0;
+        }
+        self
     }
 
     /// In some runs that are not calm the link fails over and loses records.
@@ -268,8 +277,8 @@ impl Profile {
         }
         let crashes = [Canary::ForgetfulStore, Canary::EndlessLease, Canary::AckBeforeSync];
         if crashes.contains(&canary) || matches!(canary, Canary::TornGroup | Canary::ReplayedGroup) {
-            profile.faults.crash = if canary == Canary::TornGroup { 0.1 } else { 0.05 };
-            profile.chaos_us = 6_000_000;
+            profile.faults.crash = 0.05;
+            profile.chaos_us = if canary == Canary::TornGroup { 15_000_000 } else { 6_000_000 };
         }
         if matches!(canary, Canary::TornGroup | Canary::EarlyRead | Canary::FalseEnd) {
             profile.faults.service_delay_us = 100_000;

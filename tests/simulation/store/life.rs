@@ -181,6 +181,11 @@ impl Life {
         self.index.state()
     }
 
+    /// Whether the log has a group to append.
+    pub fn appends(&self) -> bool {
+        self.job.is_some()
+    }
+
     /// Who has something to do by a time.
     pub fn ready(&self, until_us: u64) -> Vec<Part> {
         let is_ready = |due_us: Option<u64>| due_us.is_some_and(|due_us| due_us <= until_us);

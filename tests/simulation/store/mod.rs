@@ -435,12 +435,18 @@ impl Store {
     pub fn crash(&mut self, now: Now, now_us: u64) -> Done {
         let mut done = Done::default();
         let is_torn = self.canary == Some(Canary::TornGroup);
-        let (steps, operations) = if is_torn { (1, 2) } else { (8, 4) };
+        let steps = if is_torn { 1 } else { 8 };
         for _ in 0..self.rng.below(steps) {
+            // Often in the middle of an append.
+            if self.life.as_ref().is_some_and(Life::appends) && self.rng.chance(0.7) {
+                break;
+            }
             self.step(now, now_us, u64::MAX, &mut done);
         }
         if let Some(mut life) = self.life.take() {
-            self.disk.model.set_failure(Some(Failure::From(self.rng.below(operations))));
+            // The write is cut off, mostly the sync of it, or what comes after.
+            let at = if is_torn { self.rng.below(2) } else { *self.rng.pick(&[0, 1, 1, 1, 2]) };
+            self.disk.model.set_failure(Some(Failure::From(at)));
             if let Some((payload, _, is_kept)) = life.append() {
                 if is_kept {
                     done.note(self.truth.keep(payload, &[]), false);
