@@ -112,7 +112,7 @@ impl Store {
                     if touched.remove(&room).is_some() {
                         self.commit(from, &room, &mut done);
                     }
-                    self.load(from, attempt, room, count, keys_since, epoch, &mut done);
+                    self.load(from, (attempt, room), count, keys_since, epoch, &mut done);
                 }
                 StoreRequest::Page(request) => {
                     if touched.remove(&request.room).is_some() {
@@ -136,8 +136,7 @@ impl Store {
     fn load(
         &mut self,
         from: CoreAt,
-        attempt: u64,
-        room: RoomName,
+        (attempt, room): (u64, RoomName),
         count: usize,
         keys_since: u64,
         epoch: Epoch,
