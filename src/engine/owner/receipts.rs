@@ -146,8 +146,9 @@ impl Room {
         }
     }
 
+    /// One that asked for no reply was not held for it, and may be held for something else now.
     fn release(&mut self, asker: Asker) {
-        if let Some(conn) = asker.conn() {
+        if let Some(conn) = asker.conn().filter(|_| asker.wants_reply()) {
             self.release_held(conn);
         }
     }

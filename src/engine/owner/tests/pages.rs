@@ -156,6 +156,21 @@ fn replies_keep_the_order_of_the_commands() {
 }
 
 #[test]
+fn a_receipt_without_a_reply_ends_no_wait_for_a_page() {
+    let mut world = World::kept();
+    let ask = Ask::Receipt { kind: ReceiptKind::Read, seq: 3 };
+    world.ask_with(member(1), ask, ReplyTo { id: None, form: Form::Json });
+    let asked = world.questions();
+    world.history(1, Some(0), None, 2);
+    let (token, _) = world.bounds();
+    world.leave(1);
+    asked.into_iter().for_each(|(token, _)| world.done(token, Ok(RoomDone::Receipt { seq: 3 })));
+    assert_eq!(world.own(), ["1 receipt read 3"], "which the home drops; the leave waits for the page");
+    world.page_read(token, Some(1), [1, 2]);
+    assert_eq!(world.own(), ["1 history [1, 2] of 1..30", "1 left"]);
+}
+
+#[test]
 fn a_recovery_goes_on_below_memory() {
     let mut world = World::kept();
     world.recover(2, 17);
