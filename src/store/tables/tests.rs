@@ -271,7 +271,18 @@ fn whatever_happens_to_a_file_is_found_or_leaves_whole_batches() {
             bytes[at] ^= 1 << random.below(8);
         }
         std::fs::write(&path, bytes).expect("written");
-        match disk(&damaged).and_then(|tables| Ok((tables.applied(), contents(&tables)?))) {
+        // fjall asserts in debug builds what it checks in others.
+        let opened =
+            std::panic::catch_unwind(|| disk(&damaged).and_then(|tables| Ok((tables.applied(), contents(&tables)?))));
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(_) if cfg!(debug_assertions) => {
+                found += 1;
+                continue;
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        match opened {
             Ok((applied, contents)) => {
                 assert_eq!(contents, after(applied), "round {round}, {}, applied {applied}", path.display());
                 healed += 1;
