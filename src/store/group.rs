@@ -70,7 +70,7 @@ pub struct Entry {
 }
 
 /// Changes that become durable together.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     /// In the order in which they are carried out.
     pub entries: Vec<Entry>,

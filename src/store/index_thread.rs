@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::Change;
+use super::fault_log::FaultLog;
 use super::figures::StoreFigures;
 use super::group::{Ack, Asker, Entry, Load, Read};
 use super::keeper::{Commit, ToIndex};
@@ -21,11 +22,11 @@ use super::messages::Report;
 use super::reopen::Reopen;
 use super::state::{Loaded, Outcome, Rules, Skipped, State, StateError};
 use super::tables::rows::Tables;
-use crate::base::ids::CoreId;
+use crate::base::ids::{CoreId, RoomName};
 use crate::base::limits::STORE_RETRY_MS;
 use crate::base::time::Now;
 use crate::engine::kept::{DeadLetter, DeadLetterAsk, DeadLetterDone, KeptAnswer, KeptAsk};
-use crate::engine::record::{PageAnswer, PageRequest};
+use crate::engine::record::{PageAnswer, PageRequest, Record};
 use crate::engine::store_port::StoreEvent;
 use crate::io::clock;
 
@@ -86,6 +87,7 @@ pub struct IndexThread<T: Tables> {
     checkpoint: Arc<AtomicU64>,
     figures: Arc<StoreFigures>,
     due: Due,
+    lines: FaultLog,
     /// The time of what is being done.
     now: Now,
 }
@@ -96,7 +98,9 @@ impl<T: Tables> IndexThread<T> {
     pub fn new(parts: IndexParts<T>) -> Self {
         let IndexParts { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures } = parts;
         let (state, due, now) = (Some(state), Due::default(), Now { mono_us: 0, unix_ms: 0 });
-        let mut thread = Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due, now };
+        let lines = FaultLog::default();
+        let mut thread =
+            Self { state, reopen, boot, inbox, rules, new_rules, reports, checkpoint, figures, due, lines, now };
         thread.note_dead_letters();
         thread
     }
@@ -212,7 +216,7 @@ impl<T: Tables> IndexThread<T> {
         }
     }
 
-    fn tell_outcomes<'a>(&self, entries: impl Iterator<Item = &'a Entry>, outcomes: Vec<Outcome>) {
+    fn tell_outcomes<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>, outcomes: Vec<Outcome>) {
         for (Entry { change, ack }, outcome) in entries.zip(outcomes) {
             match (outcome, ack) {
                 (Outcome::Answer(answer), Ack::Ask { from, token }) => self.answer(*from, *token, answer),
@@ -231,11 +235,13 @@ impl<T: Tables> IndexThread<T> {
     }
 
     /// A record that does not fit what is kept was acknowledged all the same: it becomes a dead letter.
-    fn note_skipped(&self, change: &Change, skipped: Skipped) {
+    fn note_skipped(&mut self, change: &Change, skipped: Skipped) {
         let Change::Append { room, epoch, record } = change else { return };
         let reason = match skipped {
-            // Given again after a failure, or published while the room was being deleted.
-            Skipped::KeptAlready { .. } | Skipped::Deleted | Skipped::Exists | Skipped::NotImported => return,
+            // Published while the room was being deleted.
+            Skipped::Deleted | Skipped::Exists | Skipped::NotImported => return,
+            Skipped::KeptAlready { .. } if self.is_kept(room, record) => return,
+            Skipped::KeptAlready { .. } => format!("another message has the number {}", record.seq),
             Skipped::Gap { head } => format!("messages before {} are missing; the room ends at {head}", record.seq),
             Skipped::OtherEpoch { epoch } => format!("the room has the numbering {epoch}"),
         };
@@ -255,6 +261,14 @@ impl<T: Tables> IndexThread<T> {
             record: record.clone(),
         };
         self.report(Report::Change(Change::Ask(KeptAsk::DeadLetter(DeadLetterAsk::Add(letter)))));
+    }
+
+    /// Whether what is kept under a record's number is that record, given again after a failure. What has expired meanwhile
+    /// counts as that.
+    fn is_kept(&mut self, room: &RoomName, record: &Record) -> bool {
+        let after = record.seq.saturating_sub(1);
+        let held = self.try_read(|state| state.records(room, after, 1, usize::MAX)).unwrap_or_default();
+        held.first().is_none_or(|held| held.seq != record.seq || held == record)
     }
 
     fn answer(&self, to: Asker, token: u64, answer: KeptAnswer) {
@@ -324,9 +338,12 @@ impl<T: Tables> IndexThread<T> {
         self.note_fault(error.to_string());
     }
 
-    fn note_fault(&self, fault: String) {
-        if self.figures.set_index_fault(Some(fault.clone())) {
-            tracing::error!(error = fault, "the store's index fails; what is not in memory cannot be read");
+    fn note_fault(&mut self, fault: String) {
+        if self.figures.set_index_fault(Some(fault.clone()))
+            && let Some(held_back) = self.lines.failed(self.now.mono_ms())
+        {
+            let words = "the store's index fails; what is not in memory cannot be read";
+            tracing::error!(error = fault, held_back, "{words}");
         }
     }
 
@@ -390,7 +407,9 @@ impl<T: Tables> IndexThread<T> {
                 self.state = Some(state);
                 self.note_dead_letters();
                 self.figures.set_index_fault(None);
-                tracing::info!("the store's index works again");
+                if self.lines.works() {
+                    tracing::info!("the store's index works again");
+                }
             }
             Err(error) => {
                 self.note_fault(error.to_string());
@@ -403,3 +422,6 @@ impl<T: Tables> IndexThread<T> {
 fn unavailable() -> KeptAnswer {
     KeptAnswer::Unavailable { retry_after_ms: STORE_RETRY_MS }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,10 @@ impl Keeper {
         if is_down || self.unapplied_bytes >= UNAPPLIED_BYTES_MAX {
             return self.fail([entry], output);
         }
+        self.enqueue(entry);
+    }
+
+    fn enqueue(&mut self, entry: Entry) {
         self.queue_bytes += bytes_of(&entry.change);
         self.queue.push_back((self.next_number, entry));
         self.next_number += 1;
@@ -178,7 +182,7 @@ impl Keeper {
             self.commit(group, output);
         } else {
             self.breaker.failed(now.mono_ms());
-            let group = Arc::into_inner(group).map(|group| group.entries).unwrap_or_default();
+            let group = Arc::unwrap_or_clone(group).entries;
             let behind = std::mem::take(&mut self.queue);
             self.queue_bytes = 0;
             self.fail(group.into_iter().chain(behind.into_iter().map(|(_, entry)| entry)), output);
@@ -217,9 +221,9 @@ impl Keeper {
 
     /// Every core has ended, and all their requests have been handled: says in the log that this process ends, unless
     /// something that it has numbered is not kept. Afterwards [`Keeper::is_idle`] tells when everything is done.
-    pub fn end(&mut self, now: Now, output: &mut KeeperOutput) {
-        if !self.is_unclean && self.failed.is_empty() {
-            self.change(now, Entry { change: Change::End, ack: Ack::Nobody }, output);
+    pub fn end(&mut self, output: &mut KeeperOutput) {
+        if !self.is_unclean && self.failed.is_empty() && self.breaker.state() == BreakerState::Closed {
+            self.enqueue(Entry { change: Change::End, ack: Ack::Nobody });
         }
         self.go_on(output);
     }

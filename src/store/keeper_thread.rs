@@ -77,17 +77,16 @@ pub struct Inlets {
     pub asks: mpsc::Receiver<ServerAsk>,
 }
 
-/// Runs until every core has ended and everything that they have asked is done. `output` is what the keeper wants already.
+/// Runs until every core has ended and everything that they have asked is done.
 pub async fn run(
     mut keeper: Keeper,
-    mut output: KeeperOutput,
     mut lanes: StoreLanes,
     mut inlets: Inlets,
     outlets: Outlets,
     figures: Arc<StoreFigures>,
 ) {
     let mut desk = Desk { outlets, figures, answers: HashMap::new(), next_token: 0, by_core: Vec::new() };
-    desk.hand_out(&mut output, &mut lanes);
+    let mut output = KeeperOutput::default();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut have_cores_ended = false;
@@ -112,7 +111,7 @@ pub async fn run(
                     if lanes.has_lost_requests() {
                         keeper.note_loss();
                     }
-                    keeper.end(clock::now(), &mut output);
+                    keeper.end(&mut output);
                 }
             },
             Some(ServerAsk { ask, answer }) = inlets.asks.recv() => {

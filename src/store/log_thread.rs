@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::fault_log::FaultLog;
 use super::figures::StoreFigures;
 use super::group::Group;
 use super::log::disk::Disk;
@@ -31,6 +32,7 @@ pub struct LogThread<D: Disk = RealDisk> {
     buffer: Vec<u8>,
     /// The checkpoint up to which the log has forgotten.
     forgotten: u64,
+    lines: FaultLog,
 }
 
 impl<D: Disk + Clone> LogThread<D> {
@@ -41,7 +43,7 @@ impl<D: Disk + Clone> LogThread<D> {
         checkpoint: Arc<AtomicU64>,
         figures: Arc<StoreFigures>,
     ) -> Self {
-        Self { log, reports, checkpoint, figures, buffer: Vec::new(), forgotten: 0 }
+        Self { log, reports, checkpoint, figures, buffer: Vec::new(), forgotten: 0, lines: FaultLog::default() }
     }
 
     /// Works until the keeper has ended, then ends the log.
@@ -102,8 +104,8 @@ impl<D: Disk + Clone> LogThread<D> {
         }
     }
 
-    /// Logs the first of several equal failures, and that the store writes again.
-    fn note(&self, appended: Result<(), AppendError>) {
+    /// Notes a failure, or that there is none.
+    fn note(&mut self, appended: Result<(), AppendError>) {
         let fault = appended.err().map(|error| error.to_string());
         let has_failed = fault.is_some();
         if has_failed {
@@ -113,8 +115,14 @@ impl<D: Disk + Clone> LogThread<D> {
             return;
         }
         match fault {
-            Some(error) => tracing::error!(error, "the store cannot write; publishes that it must keep are refused"),
-            None => tracing::info!("the store writes again"),
+            Some(error) => {
+                if let Some(held_back) = self.lines.failed(clock::now().mono_ms()) {
+                    let words = "the store cannot write; publishes that it must keep are refused";
+                    tracing::error!(error, held_back, "{words}");
+                }
+            }
+            None if self.lines.works() => tracing::info!("the store writes again"),
+            None => {}
         }
     }
 

@@ -18,6 +18,7 @@ pub mod check;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+pub mod fault_log;
 pub mod figures;
 pub mod group;
 pub mod index_copy;

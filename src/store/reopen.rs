@@ -1,14 +1,17 @@
-//! Opens the state of the embedded store, at the start and after a failure, and carries out what the log has and the tables
-//! lack.
+//! Opens the state of the embedded store, at the start and after a failure, carries out what the log has and the tables lack,
+//! and begins a boot.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::group::{Group, GroupError};
+use super::change::Change;
+use super::group::{Ack, Entry, Group, GroupError};
 use super::log::disk::Disk;
 use super::log::error::LogError;
 use super::log::groups::Groups;
+use super::log::writer::Log;
 use super::messages::LogJob;
 use super::state::{Rules, Setup, State, StateError};
 use super::tables::disk::{DiskOptions, DiskTables};
@@ -68,6 +71,27 @@ pub fn catch_up<T: Tables, D: Disk>(state: &mut State<T>, groups: &mut Groups<D>
         count += 1;
     }
     Ok(count)
+}
+
+/// The group by which a process begins to use a store.
+#[must_use]
+pub fn beginning(boot: u64, is_behind: bool) -> Group {
+    let change = Change::Begin { boot, is_behind };
+    Group { entries: vec![Entry { change, ack: Ack::Nobody }], bytes: 0 }
+}
+
+/// Begins a boot, and returns its number. Before anything else: a room that is used in a boot of which the log does not know
+/// would keep its numbering after a crash.
+///
+/// # Errors
+/// The log cannot be written, or the state cannot be changed.
+pub fn begin<T: Tables, D: Disk>(log: &mut Log<D>, state: &mut State<T>, is_behind: bool) -> Result<u64, ReopenError> {
+    let boot = state.boot()? + 1;
+    let (group, mut payload) = (beginning(boot, is_behind), Vec::new());
+    group.encode(&mut payload);
+    let commit = log.append(&[IoSlice::new(&payload)]).map_err(LogError::from)?;
+    state.apply(commit, group.entries.iter().map(|entry| &entry.change))?;
+    Ok(boot)
 }
 
 /// Opens tables on disk again.

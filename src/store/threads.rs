@@ -19,7 +19,7 @@ use super::log::writer::Log;
 use super::log_thread::LogThread;
 use super::messages::{LogJob, Report};
 use super::open::{INDEX, OpenedStore, StoreError};
-use super::reopen::{Reopen, ReopenDisk, ReopenNothing};
+use super::reopen::{Reopen, ReopenDisk, ReopenNothing, begin};
 use super::state::{Rules, Setup, State};
 use super::tables::disk::DiskTables;
 use super::tables::memory::MemoryTables;
@@ -47,7 +47,6 @@ enum AnyState {
 pub struct PreparedStore {
     state: AnyState,
     disk: Option<OnDisk>,
-    is_behind: bool,
     boot: u64,
     last_commit: u64,
     rules: Rules,
@@ -64,12 +63,13 @@ impl PreparedStore {
     /// # Errors
     /// The directory cannot be used, or what is in it is damaged.
     pub fn open(path: &Path, is_behind: bool, rules: Rules) -> Result<Self, StoreError> {
-        let OpenedStore { log, state, newest, setup, lock } = OpenedStore::open(path, &rules)?;
+        let OpenedStore { mut log, mut state, setup, lock, .. } = OpenedStore::open(path, &rules)?;
+        let boot = begin(&mut log, &mut state, is_behind)?;
+        let newest = log.figures().newest;
         let (send_jobs, jobs) = unbounded();
         let reopen = ReopenDisk { path: path.join(INDEX), setup, log: send_jobs.clone() };
-        let boot = state.boot()? + 1;
         let disk = OnDisk { log, jobs, send_jobs, lock };
-        Ok(Self::of(AnyState::Disk(state, reopen), Some(disk), is_behind, (boot, newest), rules))
+        Ok(Self::of(AnyState::Disk(state, reopen), Some(disk), (boot, newest), rules))
     }
 
     /// A store that ends with the process and keeps no publications.
@@ -78,20 +78,15 @@ impl PreparedStore {
     /// Never, as it stands; the state says so of any tables.
     pub fn in_memory(rules: Rules) -> Result<Self, StoreError> {
         let setup = Setup::without_records(clock::now().unix_ms);
-        let state = State::open(MemoryTables::default(), setup, rules.clone())?;
-        Ok(Self::of(AnyState::Memory(state), None, false, (1, 0), rules))
+        let mut state = State::open(MemoryTables::default(), setup, rules.clone())?;
+        state.apply(1, [&Change::Begin { boot: 1, is_behind: false }])?;
+        Ok(Self::of(AnyState::Memory(state), None, (1, 1), rules))
     }
 
-    fn of(
-        state: AnyState,
-        disk: Option<OnDisk>,
-        is_behind: bool,
-        (boot, last_commit): (u64, u64),
-        rules: Rules,
-    ) -> Self {
+    fn of(state: AnyState, disk: Option<OnDisk>, (boot, last_commit): (u64, u64), rules: Rules) -> Self {
         let (handle, asks) = StoreHandle::new();
         let figures = Arc::default();
-        Self { state, disk, is_behind, boot, last_commit, rules, figures, handle, asks, lanes: None }
+        Self { state, disk, boot, last_commit, rules, figures, handle, asks, lanes: None }
     }
 
     /// What an operator sees.
@@ -124,8 +119,7 @@ impl PreparedStore {
         let (send_rules, new_rules) = unbounded();
         let checkpoint: Arc<AtomicU64> = Arc::default();
         let lanes = self.lanes.expect("the cores are connected first");
-        let mut keeper = Keeper::new(self.disk.is_some(), self.last_commit);
-        let begin = Change::Begin { boot: self.boot, is_behind: self.is_behind };
+        let keeper = Keeper::new(self.disk.is_some(), self.last_commit);
         let mut threads = Vec::new();
         let (mut to_log, mut lock) = (None, None);
         if let Some(OnDisk { log, jobs, send_jobs, lock: held }) = self.disk {
@@ -153,11 +147,7 @@ impl PreparedStore {
         threads.push(spawn("store", move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let runtime = runtime.expect("a runtime without sockets needs nothing of the system");
-            runtime.block_on(async {
-                let mut output = Default::default();
-                keeper.handle_change(clock::now(), begin, &mut output);
-                keeper_thread::run(keeper, output, lanes, inlets, outlets, figures).await;
-            });
+            runtime.block_on(keeper_thread::run(keeper, lanes, inlets, outlets, figures));
         }));
         RunningStore { threads, rules: send_rules, _lock: lock }
     }

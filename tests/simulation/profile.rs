@@ -202,10 +202,18 @@ impl Profile {
         .with_crashes()
     }
 
-    /// A node with a store of its own crashes more often: that is when the store matters.
+    /// A node with a store of its own crashes more often: that is when the store matters. Where many readers are stuck, those of
+    /// `disconnect` rooms would then hardly ever live to see a gap, so these rooms skip.
     fn with_crashes(mut self) -> Self {
-        if matches!(self.mode, Mode::Durable | Mode::Behind) {
-            self.faults.crash *= 3.0;
+        if !matches!(self.mode, Mode::Durable | Mode::Behind) {
+            return self;
+        }
+        self.faults.crash *= 3.0;
+        let settings = &mut self.settings;
+        for rooms in settings.classes.iter_mut().map(|class| &mut class.settings).chain([&mut settings.rooms]) {
+            if self.faults.stuck > 0.2 && rooms.slow_policy == SlowPolicy::Disconnect {
+                Arc::make_mut(rooms).slow_policy = SlowPolicy::Skip;
+            }
         }
         self
     }

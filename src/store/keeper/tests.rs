@@ -262,7 +262,7 @@ fn the_end_is_said_only_where_everything_is_kept() {
     let mut rig = Rig::new(true);
     rig.ask(vec![append("a", 0, 1)]);
     rig.logged(true);
-    rig.keeper.end(rig.now, &mut rig.output);
+    rig.keeper.end(&mut rig.output);
     assert_eq!(rig.output.log.as_ref().map(|group| group.entries[0].change.clone()), Some(Change::End));
 
     for lost in [false, true] {
@@ -275,7 +275,7 @@ fn the_end_is_said_only_where_everything_is_kept() {
             rig.pass(STORE_RETRY_MS);
             rig.logged(true);
         }
-        rig.keeper.end(rig.now, &mut rig.output);
+        rig.keeper.end(&mut rig.output);
         assert_eq!(rig.output.log, None);
     }
 }

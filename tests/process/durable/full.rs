@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::stop;
 use crate::client::Client;
 use crate::http;
-use crate::server::{Server, eventually, finish, program, scratch};
+use crate::server::{Server, clean, eventually, finish, program, scratch};
 
 /// A disk that can be filled: a small file system in memory where this process may mount one, otherwise any, of which the
 /// server may write no further byte by its own limit on the size of files.
@@ -159,4 +159,20 @@ fn a_directory_that_cannot_be_written_is_refused() {
     let refused = finish(command);
     assert_eq!((refused.code, refused.stderr.lines().count()), (1, 1), "{refused:?}");
     assert!(refused.stderr.contains("store.path") && refused.stderr.contains("/sys/roomring"), "{refused:?}");
+}
+
+#[test]
+fn a_full_disk_at_the_start_is_named() {
+    let disk = SmallDisk::limited("full-start");
+    stop(disk.start(&[]));
+    let mut command = Command::new("prlimit");
+    clean(&mut command);
+    command.args(["--fsize=0:unlimited", env!("CARGO_BIN_EXE_roomring")]);
+    command.args(["--set", "server.listen=127.0.0.1:0", "--set", "control.listen=127.0.0.1:0"]);
+    let path = disk.path.join("data").display().to_string();
+    command.args(["--set", "store.kind=embedded", "--set", &format!("store.path={path}")]);
+    let refused = finish(command);
+    assert_eq!((refused.code, refused.stderr.lines().count()), (1, 1), "{refused:?}");
+    assert!(refused.stderr.contains("store.path") && refused.stderr.contains(&path), "{refused:?}");
+    stop(disk.start(&[]));
 }

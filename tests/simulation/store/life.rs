@@ -11,7 +11,6 @@ use roomring::base::ids::{CoreId, Epoch, RoomName};
 use roomring::base::time::Now;
 use roomring::engine::record::PageRequest;
 use roomring::engine::store_port::{StoreEvent, StoreRequest};
-use roomring::store::change::Change;
 use roomring::store::figures::StoreFigures;
 use roomring::store::group::{Ack, Group, Load, Read};
 use roomring::store::index_thread::{IndexParts, IndexThread};
@@ -120,9 +119,7 @@ impl Reopen<ModelTables> for ReopenModel {
 impl Life {
     /// Begins, over what was opened.
     pub fn new(
-        now: Now,
         (log, state, boot): (Log<SimDisk>, State<ModelTables>, u64),
-        is_behind: bool,
         setup: Setup,
         rules: Rules,
         (tables, rng): (TablesDisk, Rng),
@@ -131,7 +128,7 @@ impl Life {
         let (send_index, inbox) = unbounded();
         let checkpoint: Arc<AtomicU64> = Arc::default();
         let figures: Arc<StoreFigures> = Arc::default();
-        let mut keeper = Keeper::new(true, log.figures().newest);
+        let keeper = Keeper::new(true, log.figures().newest);
         let log = Arc::new(Mutex::new(LogThread::new(log, send.clone(), checkpoint.clone(), figures.clone())));
         let reopen = Box::new(ReopenModel { tables, setup, log: log.clone(), rng });
         let index = IndexThread::new(IndexParts {
@@ -145,8 +142,7 @@ impl Life {
             checkpoint,
             figures,
         });
-        let mut output = KeeperOutput::default();
-        keeper.handle_change(now, Change::Begin { boot, is_behind }, &mut output);
+        let output = KeeperOutput::default();
         Self {
             keeper,
             output,

@@ -20,7 +20,7 @@ use roomring::engine::store_port::{StoreEvent, StoreRequest};
 use roomring::store::log::error::LogError;
 use roomring::store::log::model::Failure;
 use roomring::store::log::writer::{Log, Options};
-use roomring::store::reopen::{ReopenError, catch_up};
+use roomring::store::reopen::{ReopenError, begin, beginning, catch_up};
 use roomring::store::state::{Keep, Rules, Setup, State};
 
 use self::disk::SimDisk;
@@ -183,9 +183,12 @@ impl Store {
         while self.fail > 0.0 && self.rng.chance(0.3) {
             self.start_and_fail(now, &mut done);
         }
-        let opened = self.open(now).and_then(|(log, state)| {
-            let boot = state.boot().map_err(|error| error.to_string())? + 1;
+        let opened = self.open(now).and_then(|(mut log, mut state)| {
             self.verify(&log, &state, &mut done)?;
+            let boot = begin(&mut log, &mut state, self.is_behind).map_err(|error| error.to_string())?;
+            let mut payload = Vec::new();
+            beginning(boot, self.is_behind).encode(&mut payload);
+            self.truth.keep(payload.into(), &[]);
             Ok((log, state, boot))
         });
         match opened {
@@ -193,7 +196,7 @@ impl Store {
                 let setup = Setup::with_records(now.unix_ms);
                 let parts = (log, state, boot);
                 let (rules, rng) = (self.rules.clone(), Rng::salted(self.rng.next(), "reopen", 0));
-                let life = Life::new(now, parts, self.is_behind, setup, rules, (self.tables.clone(), rng));
+                let life = Life::new(parts, setup, rules, (self.tables.clone(), rng));
                 self.life = Some(life);
                 self.hand_out(now, now_us, &mut done);
             }
@@ -500,7 +503,7 @@ impl Store {
                 break;
             };
             has_ended = true;
-            life.keeper.end(now, &mut life.output);
+            life.keeper.end(&mut life.output);
             self.hand_out(now, now_us, &mut done);
         }
         if let Some(life) = self.life.take() {
